@@ -1,0 +1,231 @@
+"""Recipes (`pipelines/NAME.toml`) and index cards (`indexes/NAME.toml`): read, validated, found by name."""
+
+from __future__ import annotations
+
+import tomllib
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from odqa import config
+from odqa.errors import ConfigError
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Mode(StrEnum):
+    """Which sides of the index are asked."""
+
+    DENSE = "dense"
+    SPARSE = "sparse"
+    HYBRID = "hybrid"
+
+
+class Fusion(StrEnum):
+    """How the two sides of a hybrid search become one score."""
+
+    WEIGHTED = "weighted"
+    RRF = "rrf"
+
+
+class RetrieverRecipe(_Table):
+    """How passages are found."""
+
+    mode: Annotated[Mode, Field(strict=False)] = Mode.HYBRID
+    fusion: Annotated[Fusion, Field(strict=False)] = Fusion.WEIGHTED
+    dense_weight: float = 1.0
+    sparse_weight: float = 1.0
+    top_k: Positive = 10
+    candidates: Positive = 100
+
+
+class ReaderRecipe(_Table):
+    """How passages are read. Lengths are in tokens; `doc_stride` is the overlap of neighbouring windows."""
+
+    model: str
+    max_length: Positive = 384
+    doc_stride: Positive = 128
+    max_answer_length: Positive = 30
+    null_threshold: float = 0.0
+    retrieval_weight: float = 0.0
+    n_best: Positive = 5
+
+    @model_validator(mode="after")
+    def _windows_hold_answers(self) -> ReaderRecipe:
+        if self.doc_stride < self.max_answer_length:
+            raise ValueError(
+                f"doc_stride ({self.doc_stride}) must be at least max_answer_length ({self.max_answer_length}), "
+                "or a window could cut an answer in two"
+            )
+        if self.max_length <= 2 * self.doc_stride:
+            raise ValueError(f"max_length ({self.max_length}) must be more than twice doc_stride ({self.doc_stride})")
+        return self
+
+
+class TrainingRecipe(_Table):
+    """How the reader is trained. `batch_size` is per device and step; see `effective_batch_size`."""
+
+    base: str
+    learning_rate: Annotated[float, Field(gt=0)]
+    epochs: Annotated[float, Field(gt=0)]
+    batch_size: Positive
+    devices: Positive = 1
+    accumulation: Positive = 1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_share: Share = 0.0
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    seed: int = 42
+
+    @property
+    def effective_batch_size(self) -> int:
+        """Windows that one optimiser step sees over all devices."""
+        return self.batch_size * self.devices * self.accumulation
+
+
+class ExpectedScores(_Table):
+    """Percent on SQuAD v2 dev, where they come from, and how far a rerun may fall below."""
+
+    exact: float
+    f1: float
+    HasAns_exact: float | None = None
+    HasAns_f1: float | None = None
+    NoAns_exact: float | None = None
+    tolerance: Annotated[float, Field(gt=0)] = 1.0
+    source: str
+
+
+class Pipeline(_Table):
+    """A recipe: an index, a retriever, a reader, and what they are expected to reach."""
+
+    description: str
+    index: str = "squad2-dev"
+    retriever: RetrieverRecipe = RetrieverRecipe()
+    reader: ReaderRecipe
+    training: TrainingRecipe | None = None
+    expected: ExpectedScores | None = None
+
+
+class PassageCard(_Table):
+    """How documents are cut. Lengths are in the embedder's tokens; 0 stands for all that the embedder reads."""
+
+    max_tokens: Annotated[int, Field(ge=0)] = 0
+    overlap: Annotated[int, Field(ge=0)] = 32
+
+
+class TermsCard(_Table):
+    """How text becomes the terms of BM25; `stemmer` and `stop_words` are languages, or empty for none."""
+
+    stemmer: str = "english"
+    stop_words: str = "english"
+    k1: Annotated[float, Field(ge=0)] = 1.5
+    b: Share = 0.75
+
+
+class Card(_Table):
+    """What an index is made of and how."""
+
+    description: str = ""
+    source: str = ""
+    format: str = ""
+    licence: str = ""
+    columns: dict[str, str] = {}
+    embedder: str = "all-MiniLM-L6-v2"
+    factory: str = "Flat"
+    passages: PassageCard = PassageCard()
+    terms: TermsCard = TermsCard()
+
+
+M = TypeVar("M", bound=_Table)
+
+
+def load_pipeline(name_or_path: str) -> Pipeline:
+    """The recipe of that name, or in that `.toml` file.
+
+    Raises:
+        ConfigError: not found, not TOML, or a key or value is wrong.
+    """
+    return _load(Pipeline, "pipelines", name_or_path)
+
+
+def load_card(name_or_path: str) -> Card:
+    """The index card of that name, or in that `.toml` file.
+
+    Raises:
+        ConfigError: not found, not TOML, or a key or value is wrong.
+    """
+    return _load(Card, "indexes", name_or_path)
+
+
+def find(kind: str, name_or_path: str) -> Path:
+    """The file behind a built-in name (`kind` is `pipelines` or `indexes`) or a path that ends in .toml."""
+    if name_or_path.endswith(".toml"):
+        return Path(name_or_path)
+    return config.builtin_folder(kind) / f"{config.check_name(name_or_path, 'a recipe or card')}.toml"
+
+
+def names(kind: str) -> list[str]:
+    """The built-in names of that kind, sorted."""
+    return sorted(path.stem for path in config.builtin_folder(kind).glob("*.toml"))
+
+
+def _load(model: type[M], kind: str, name_or_path: str) -> M:
+    path = find(kind, name_or_path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = ", ".join(names(kind)) or "none"
+        raise ConfigError(f'No {_SINGULAR[kind]} "{name_or_path}". Built in: {known}; or give a .toml file.') from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Can't read {path}: {error}") from error
+    return parse(model, text, str(path))
+
+
+_SINGULAR = {"pipelines": "pipeline", "indexes": "index card"}
+
+
+def parse(model: type[M], text: str, where: str) -> M:
+    """Validate TOML against one of this module's records; `where` names the text in errors.
+
+    Raises:
+        ConfigError: naming the first key or value that is wrong, and for a key the nearest known one.
+    """
+    try:
+        return model.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where} is not TOML: {error}") from None
+    except ValidationError as error:
+        details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
+        raise ConfigError(f"{where}: {_explain(model, details[0])}.") from None
+
+
+def _explain(model: type[BaseModel], detail: ErrorDetails) -> str:
+    place = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "missing":
+        return f'"{place}" is missing'
+    if detail["type"] != "extra_forbidden":
+        message = detail["msg"].removeprefix("Value error, ")
+        if isinstance(detail["input"], (str, int, float)):
+            return f"{place} = {detail['input']!r}: {message}"
+        return message
+    known = list(_table_at(model, [str(part) for part in detail["loc"][:-1]]).model_fields)
+    near = get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
+    hint = f'the nearest known one is "{near[0]}"' if near else f"known here: {', '.join(known)}"
+    return f'unknown key "{place}"; {hint}'
+
+
+def _table_at(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:
+    for key in keys:
+        annotation = model.model_fields[key].annotation
+        candidates = get_args(annotation) if get_args(annotation) else (annotation,)
+        model = next(part for part in candidates if isinstance(part, type) and issubclass(part, BaseModel))
+    return model

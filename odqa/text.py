@@ -1,0 +1,50 @@
+"""Text rules shared by the reader and the evaluation."""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_JOINERS = {"Mn", "Me", "Mc"}
+
+
+def normalize_answer(text: str) -> str:
+    """Lower-case, without ASCII punctuation, English articles and extra white space.
+
+    Source: `normalize_answer` of the official SQuAD v2.0 evaluation script.
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def snap(text: str, start: int, end: int) -> tuple[int, int]:
+    """Move a span to whole characters as people see them, without white space at its ends.
+
+    Tokenizers cut inside what a person sees as one character (a letter and its accent, a joined emoji):
+    such a span is widened. The result may be empty where the span held white space alone.
+    """
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    if start == end:
+        return start, end
+    while start > 0 and _continues(text, start):
+        start -= 1
+    while end < len(text) and _continues(text, end):
+        end += 1
+    return start, end
+
+
+def _continues(text: str, place: int) -> bool:
+    """Whether `text[place]` belongs to the same visible character as the one before it."""
+    if text[place - 1].isspace() or text[place].isspace():
+        return False
+    joined = text[place - 1] == "\N{ZERO WIDTH JOINER}"
+    return joined or unicodedata.category(text[place]) in _JOINERS or _is_skin_tone(text[place])
+
+
+def _is_skin_tone(character: str) -> bool:
+    return "\U0001f3fb" <= character <= "\U0001f3ff"
