@@ -57,3 +57,8 @@ def check_name(name: str, what: str) -> str:
             "beginning with a letter or digit and not ending in .toml."
         )
     return name
+
+
+def source_path(source: str) -> str:
+    """A corpus's place; what begins with `bundled/` lies in the package."""
+    return str(PACKAGE / source) if source.startswith("bundled/") else source

@@ -38,7 +38,12 @@ class Fusion(StrEnum):
 
 
 class RetrieverRecipe(_Table):
-    """How passages are found."""
+    """How passages are found.
+
+    A hybrid search's score is `dense_weight * cosine + sparse_weight * BM25 / the most it could reach`. The log-odds
+    that a passage is the one asked about are `relevance_slope * score + relevance_intercept`; both are 0 where they
+    were not fitted, which leaves the ranking of answers to the reader alone.
+    """
 
     mode: Annotated[Mode, Field(strict=False)] = Mode.HYBRID
     fusion: Annotated[Fusion, Field(strict=False)] = Fusion.WEIGHTED
@@ -46,6 +51,8 @@ class RetrieverRecipe(_Table):
     sparse_weight: float = 1.0
     top_k: Positive = 10
     candidates: Positive = 100
+    relevance_slope: float = 0.0
+    relevance_intercept: float = 0.0
 
 
 class ReaderRecipe(_Table):
@@ -56,7 +63,6 @@ class ReaderRecipe(_Table):
     doc_stride: Positive = 128
     max_answer_length: Positive = 30
     null_threshold: float = 0.0
-    retrieval_weight: float = 0.0
     n_best: Positive = 5
 
     @model_validator(mode="after")
@@ -72,7 +78,15 @@ class ReaderRecipe(_Table):
 
 
 class TrainingRecipe(_Table):
-    """How the reader is trained. `batch_size` is per device and step; see `effective_batch_size`."""
+    """How the reader is trained. `batch_size` is per device and step; see `effective_batch_size`.
+
+    `evaluations` on held-out articles are spread evenly over the training, the best one's weights are kept, and
+    `patience` of them in a row without a better one end it (0: never). `pad_to_multiple` is in tokens.
+    `layer_decay` multiplies the rate once for each layer below the head (1: the same rate everywhere);
+    `average_decay` keeps a moving average of the weights (0: none); `backtranslated_weight` weighs the loss of
+    questions about back-translated text; `negative_share` of the answerable questions are also paired with another
+    passage of their article, where they have no answer.
+    """
 
     base: str
     learning_rate: Annotated[float, Field(gt=0)]
@@ -83,8 +97,26 @@ class TrainingRecipe(_Table):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     warmup_share: Share = 0.0
+    scheduler: Literal["linear", "cosine", "constant"] = "linear"
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    seed: int = 42
+    seed: Annotated[int, Field(ge=0)] = 42
+    evaluations: Positive = 10
+    patience: Annotated[int, Field(ge=0)] = 0
+    group_by_length: bool = True
+    pad_to_multiple: Positive = 32
+    freeze_embeddings: bool = False
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    backtranslated_weight: Share = 1.0
+    negative_share: Share = 0.0
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> TrainingRecipe:
+        if self.warmup_steps and self.warmup_share:
+            raise ValueError(
+                f"warmup_steps ({self.warmup_steps}) and warmup_share ({self.warmup_share}) exclude each other"
+            )
+        return self
 
     @property
     def effective_batch_size(self) -> int:

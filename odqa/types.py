@@ -16,11 +16,9 @@ class Abstain(StrEnum):
     """When a result may be "no answer"."""
 
     THRESHOLD = "threshold"
-    """Drop every passage whose margin is under the reader's null threshold."""
+    """Drop what scores under the reader's null threshold."""
     NEVER = "never"
     """Always give the best span."""
-    MAX_RISK = "max_risk"
-    """Answer only when the probability of being wrong is at most the risk asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +69,15 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A retrieved passage. `dense` is a cosine, `sparse` BM25 over what the question could reach at most."""
+    """A retrieved passage.
+
+    `dense` is a cosine, `sparse` BM25 over what the question could reach at most; `relevance` the log-odds that this
+    is the passage asked about, 0 where the asker gave the passage or the recipe fits none.
+    """
 
     passage: Passage
     score: float
+    relevance: float = 0.0
     dense: float | None = None
     sparse: float | None = None
 

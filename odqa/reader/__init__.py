@@ -1,1 +1,142 @@
+"""The reader: finds spans in passages, and says how far each stands above "no answer"."""
 
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from odqa import models
+from odqa.reader.decode import best_token_spans, character_spans, reading
+from odqa.reader.ranking import Choice, Ranked, rank
+from odqa.reader.windows import Window, Windower, load_tokenizer
+from odqa.recipes import ReaderRecipe
+from odqa.runtime import TorchEngine, pad, token_batches
+from odqa.types import Hit, Passage, PassageRead, Reading, Result
+
+__all__ = ["Choice", "Ranked", "Reader", "rank"]
+
+_SPANS_A_WINDOW = 20
+
+
+class Reader:
+    """A fine-tuned extractive reader."""
+
+    def __init__(self, recipe: ReaderRecipe | str | Path, *, device: str | None = None) -> None:
+        """Load the reader of a recipe, or one by its name or folder with the default settings.
+
+        Raises:
+            ModelError: the model can't be found or is no reader.
+        """
+        self.recipe = recipe if isinstance(recipe, ReaderRecipe) else ReaderRecipe(model=str(recipe))
+        folder = models.locate(self.recipe.model)
+        self._tokenizer = load_tokenizer(folder)
+        self._windower = Windower(self._tokenizer, max_length=self.recipe.max_length, doc_stride=self.recipe.doc_stride)
+        self._engine = TorchEngine(folder, device=device)
+        self._pad_id = pad_id if isinstance(pad_id := models.model_config(folder).get("pad_token_id"), int) else 0
+
+    def check_question(self, question: str) -> None:
+        """Raise a QuestionError where the question is empty or too long for a window."""
+        self._windower.check_question(question)
+
+    def read(self, pairs: Sequence[tuple[str, str]]) -> list[Reading]:
+        """Read (question, passage) pairs, all windows together, in batches of like length.
+
+        Raises:
+            QuestionError: a question is empty or too long.
+        """
+        windows = self._windower.windows(pairs)
+        spans: list[list[tuple[int, int, float]]] = [[] for _ in pairs]
+        for rows in token_batches([len(window.ids) for window in windows], self._engine.max_tokens):
+            batch = [windows[row] for row in rows]
+            for window, found in zip(batch, self._spans(batch), strict=True):
+                spans[window.pair].extend(found)
+        return [reading(text, found, _SPANS_A_WINDOW) for (_, text), found in zip(pairs, spans, strict=True)]
+
+    def _spans(self, windows: Sequence[Window]) -> list[list[tuple[int, int, float]]]:
+        start, end = self._engine.run(
+            pad([window.ids for window in windows], [window.segments for window in windows], self._pad_id)
+        )
+        first = np.array([window.first for window in windows])
+        found = best_token_spans(
+            start,
+            end,
+            first,
+            np.array([window.stop for window in windows]),
+            max_answer_length=self.recipe.max_answer_length,
+            n_best=_SPANS_A_WINDOW,
+        )
+        rows: list[list[tuple[int, int, float]]] = [[] for _ in windows]
+        for span, place in zip(
+            found, character_spans(found, [window.offsets for window in windows], first), strict=True
+        ):
+            rows[span.row].append(place)
+        return rows
+
+    def answer(
+        self,
+        question: str,
+        context: str,
+        *,
+        n_best: int | None = None,
+        abstain: str = "threshold",
+        max_risk: float | None = None,
+    ) -> Result:
+        """Answer from one context; spans count in it.
+
+        Args:
+            question: What is asked.
+            context: The text to find the answer in.
+            n_best: Answers kept; the recipe's number where None.
+            abstain: "threshold" or "never".
+            max_risk: Answer only with a probability of being wrong of at most this; overrides `abstain`.
+
+        Raises:
+            QuestionError: the question is empty or too long.
+            ConfigError: an option has a value that can't be.
+        """
+        choice = Choice.of(self.recipe.n_best if n_best is None else n_best, abstain, max_risk)
+        begin = time.perf_counter()
+        hits = [Hit(Passage("", context), score=0.0)]
+        readings = self.read([(question, context)])
+        ranked = rank(hits, readings, self.recipe, choice)
+        return result(question, hits, readings, ranked, timings={"read": time.perf_counter() - begin})
+
+
+def result(
+    question: str,
+    hits: Sequence[Hit],
+    readings: Sequence[Reading],
+    ranked: Ranked,
+    *,
+    timings: dict[str, float],
+    index: str = "",
+    generation: int = 0,
+    pipeline: str = "",
+) -> Result:
+    """Put the record of one question together."""
+    passages = tuple(
+        PassageRead(
+            hit.passage.document_id,
+            hit.passage.title,
+            hit.passage.start,
+            hit.passage.end,
+            hit.passage.text,
+            hit.score,
+            reading.margin,
+        )
+        for hit, reading in zip(hits, readings, strict=True)
+    )
+    return Result(
+        question,
+        ranked.answers,
+        not ranked.answers,
+        ranked.no_answer_probability,
+        timings,
+        index,
+        generation,
+        pipeline,
+        passages,
+    )

@@ -1,0 +1,5 @@
+"""`python -m odqa`."""
+
+from odqa.cli import main
+
+main()

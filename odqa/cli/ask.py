@@ -1,0 +1,142 @@
+"""`odqa ask`: questions to an index."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from odqa.cli import options
+from odqa.errors import DataError, QuestionError
+
+if TYPE_CHECKING:
+    from odqa.pipeline import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question from a file, with the line it stands on."""
+
+    question: str
+    where: str
+    id: str | None = None
+
+
+@click.command()
+@click.argument("question", required=False)
+@click.option("--index", help="Ask this index instead of the recipe's.")
+@click.option("--top-k", type=click.IntRange(min=1), help="Passages to read.")
+@options.answering
+@click.option("--timings", is_flag=True, help="Show what each stage took.")
+@click.option(
+    "--file", "file", type=click.File(encoding="utf-8"), help='Ask each line of a JSONL file ("question", "id").'
+)
+def ask(
+    question: str | None,
+    index: str | None,
+    pipeline: str,
+    file: TextIO | None,
+    as_json: bool,
+    timings: bool,
+    **choices: Any,
+) -> None:
+    """Ask an index a QUESTION; without one, ask at a prompt or read questions from a pipe, one a line."""
+    from odqa.pipeline import Pipeline
+
+    if question is not None and file is not None:
+        raise click.UsageError("Give a question or --file, not both.")
+    if question is not None:
+        result = Pipeline.load(pipeline, index=index).answer(question, **choices)
+        return _show(result, None, as_json=as_json, timings=timings, indent=2)
+    if file is None and sys.stdin.isatty():
+        return _prompt(Pipeline.load(pipeline, index=index), as_json=as_json, timings=timings, **choices)
+    asked = list(_lines(sys.stdin) if file is None else _jsonl(file))
+    return _ask_all(Pipeline.load(pipeline, index=index), asked, as_json=as_json, timings=timings, **choices)
+
+
+def _ask_all(pipeline: Pipeline, asked: list[Asked], *, as_json: bool, timings: bool, **choices: Any) -> None:
+    from odqa import progress
+    from odqa.cli import render
+
+    for one in asked:
+        try:
+            pipeline.reader.check_question(one.question)
+        except QuestionError as error:
+            raise QuestionError(f"{one.where}: {error}") from None
+    results = pipeline.answer_many((one.question for one in asked), **choices)
+    steps = progress.track(zip(asked, results, strict=True), "Answering", total=len(asked), unit="questions")
+    for one, result in steps:
+        if not as_json:
+            render.question(one.question)
+        _show(result, one.id, as_json=as_json, timings=timings)
+
+
+def _show(result: Any, id: str | None, *, as_json: bool, timings: bool, indent: int | None = None) -> None:
+    from odqa.cli import render
+
+    if not as_json:
+        return render.result(result, timings=timings)
+    found = {**({} if id is None else {"id": id}), **result.to_dict()}
+    return click.echo(json.dumps(found, ensure_ascii=False, indent=indent))
+
+
+def _lines(stream: TextIO) -> Iterator[Asked]:
+    return (Asked(line.strip(), f"line {number}") for number, line in enumerate(stream, 1) if line.strip())
+
+
+def _jsonl(file: TextIO) -> Iterator[Asked]:
+    try:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield _asked(line, f"{file.name}, line {number}")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file.name} is not UTF-8: {error}. Convert it, for example with iconv.") from None
+
+
+def _asked(line: str, where: str) -> Asked:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON: {error}") from None
+    if not isinstance(row, dict) or not isinstance(row.get("question"), str):
+        raise DataError(f'{where}: expected an object with a text "question", found {line.strip()[:80]}')
+    return Asked(row["question"], where, None if row.get("id") is None else str(row["id"]))
+
+
+def _prompt(pipeline: Pipeline, *, as_json: bool, timings: bool, **choices: Any) -> None:
+    index = pipeline.retriever.index
+    click.echo(f"{index.name}: {len(index):,} passages. Ask; Ctrl-D ends.", err=True)
+    with _history():
+        while True:
+            try:
+                question = input("? ")
+            except EOFError:
+                return click.echo("", err=True)
+            if not question.strip():
+                continue
+            try:
+                _show(pipeline.answer(question, **choices), None, as_json=as_json, timings=timings)
+            except QuestionError as error:
+                click.echo(f"Error: {error}", err=True)
+
+
+@contextmanager
+def _history() -> Iterator[None]:
+    """Line editing with a history that lasts, where the platform has readline."""
+    from odqa import config
+
+    path = config.cache_folder() / "history"
+    with suppress(ImportError, OSError):
+        import readline
+
+        readline.read_history_file(path)
+    yield
+    with suppress(ImportError, OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        readline.set_history_length(1000)
+        readline.write_history_file(path)

@@ -1,0 +1,195 @@
+"""`odqa index`: build, list, inspect, verify, rename and delete indexes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from odqa.cli import options
+
+if TYPE_CHECKING:
+    from odqa.recipes import Card
+
+
+@click.group()
+def index() -> None:
+    """Build and look after indexes."""
+
+
+@index.command()
+@click.argument("name")
+@click.argument("source", required=False)
+@click.option("--card", help="Index card: a name or a .toml file; NAME's own where it has one.")
+@click.option("--format", "format", help="Form of the source, where its name doesn't tell (squad, jsonl, csv, ...).")
+@click.option("--column", "columns", multiple=True, metavar="ROLE=NAME", help="Column of id, text or title.")
+@click.option("--embedder", help="Embedder: a bundled name, a folder or a hub name.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Tokens of a passage at most.")
+@click.option("--overlap", type=click.IntRange(min=0), help="Tokens that neighbouring passages share.")
+@click.option("--stemmer", help='Language of the stemmer, or "" for none.')
+@click.option("--stop-words", help='Language of the stop words, or "" for none.')
+@click.option("--replace", is_flag=True, help="Replace the index of that name, which stays in use until the end.")
+def build(
+    name: str, source: str | None, card: str | None, columns: tuple[str, ...], replace: bool, **given: Any
+) -> None:
+    """Build the index NAME from SOURCE.
+
+    SOURCE is a file or a folder of SQuAD JSON, JSONL, CSV, TSV, Parquet, text, Markdown, HTML, PDF or DOCX, or a
+    saved data set. Without it, the built-in card NAME says where the documents are.
+    """
+    from odqa import config
+    from odqa.cli import render
+    from odqa.corpus import read_documents
+    from odqa.index import Index
+
+    chosen = _card(name, card, {**given, "source": source, "columns": _columns(columns)})
+    if not chosen.source:
+        raise click.UsageError(f'No SOURCE, and no built-in card "{name}" that names one.')
+    documents = read_documents(config.source_path(chosen.source), format=chosen.format, columns=chosen.columns)
+    report = Index.build(name, documents, card=chosen, replace=replace)
+    skipped = f" ({report.skipped:,} without text skipped)" if report.skipped else ""
+    click.echo(
+        f"Built {report.name}: {report.documents:,} documents{skipped}, {report.passages:,} passages, "
+        f"{render.size(report.size)}."
+    )
+
+
+def _card(name: str, card: str | None, given: dict[str, Any]) -> Card:
+    from odqa import recipes
+
+    own = name in recipes.names("indexes")
+    base = recipes.load_card(card or name) if card or own else recipes.Card()
+    body = base.model_dump(mode="json")
+    tables = {"max_tokens": "passages", "overlap": "passages", "stemmer": "terms", "stop_words": "terms"}
+    for key, value in given.items():
+        if value not in (None, {}):
+            (body[tables[key]] if key in tables else body)[key] = value
+    return recipes.Card.model_validate(body)
+
+
+def _columns(pairs: tuple[str, ...]) -> dict[str, str]:
+    columns = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    if len(columns) != len(pairs) or not columns.keys() <= {"id", "text", "title"}:
+        raise click.UsageError("--column takes id=NAME, text=NAME or title=NAME, each once.")
+    return columns
+
+
+@index.command("list")
+@options.as_json
+def list_(as_json: bool) -> None:
+    """List the indexes that are built, and the cards that could be."""
+    from odqa import config, recipes
+    from odqa.cli import render
+    from odqa.index import store
+
+    found = list(store.listed())
+    if as_json:
+        return click.echo(json.dumps([_summary(one) for one in found], ensure_ascii=False, indent=2))
+    if not found:
+        click.echo(f"No index in {config.indexes_folder()} yet.", err=True)
+    else:
+        rows = [_row(one) for one in found]
+        render.table(
+            ["name", "documents", "passages", "size", "built", "embedder"],
+            rows,
+            numbers=["documents", "passages", "size"],
+        )
+    cards = [card for card in recipes.names("indexes") if card not in {one.name for one in found}]
+    if cards:
+        click.echo(f"Cards to build from: {', '.join(cards)} (odqa index build NAME)", err=True)
+    return None
+
+
+def _summary(one: Any) -> dict[str, Any]:
+    if one.generation is None:
+        return {"name": one.name, "problem": one.problem}
+    made = one.generation
+    return {
+        "name": one.name,
+        "generation": made.number,
+        "documents": made.documents,
+        "passages": made.passages,
+        "bytes": made.size,
+        "created": made.created,
+        "embedder": made.embedder.name,
+    }
+
+
+def _row(one: Any) -> list[str]:
+    from odqa.cli import render
+
+    if one.generation is None:
+        return [one.name, "", "", "", "", one.problem]
+    made = one.generation
+    return [
+        one.name,
+        f"{made.documents:,}",
+        f"{made.passages:,}",
+        render.size(made.size),
+        made.created,
+        made.embedder.name,
+    ]
+
+
+@index.command()
+@click.argument("name")
+@options.as_json
+def info(name: str, as_json: bool) -> None:
+    """Show what the index NAME is made of."""
+    from odqa.cli import render
+    from odqa.index import store
+    from odqa.index.generation import current
+
+    folder = store.existing(name)
+    made = current(folder)
+    body = {"name": name, "folder": str(folder), **made.model_dump(mode="json", exclude={"segments"})}
+    body |= {"documents": made.documents, "passages": made.passages, "bytes": made.size, "segments": len(made.segments)}
+    if as_json:
+        return click.echo(json.dumps(body, ensure_ascii=False, indent=2))
+    return render.table(["key", "value"], _flat(body))
+
+
+def _flat(body: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = []
+    for key, value in body.items():
+        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return [row for row in rows if row[1] != ""]
+
+
+@index.command()
+@click.argument("name")
+def verify(name: str) -> None:
+    """Check every byte of the index NAME against its checksums."""
+    from odqa.errors import IndexDamagedError
+    from odqa.index import store
+
+    problems = store.verify(name)
+    if problems:
+        raise IndexDamagedError("\n       ".join(problems))
+    click.echo(f"{name} is sound.")
+
+
+@index.command()
+@click.argument("name")
+@click.argument("new_name")
+def rename(name: str, new_name: str) -> None:
+    """Give the index NAME the name NEW_NAME."""
+    from odqa.index import store
+
+    store.rename(name, new_name)
+    click.echo(f"{name} is now {new_name}.")
+
+
+@index.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def delete(name: str, yes: bool) -> None:
+    """Delete the index NAME."""
+    from odqa.index import store
+
+    store.existing(name)
+    if not yes:
+        click.confirm(f"Delete the index {name}?", abort=True, err=True)
+    store.delete(name)
+    click.echo(f"{name} is deleted.")

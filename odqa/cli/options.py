@@ -1,0 +1,31 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+pipeline = click.option("--pipeline", default="default", show_default=True, help="Recipe: a name or a .toml file.")
+n_best = click.option("--n-best", type=click.IntRange(min=1), help="Answers to show at most.")
+abstain = click.option(
+    "--abstain",
+    type=click.Choice(["threshold", "never"]),
+    default="threshold",
+    show_default=True,
+    help="Drop passages under the reader's null threshold, or always give the best span.",
+)
+max_risk = click.option(
+    "--max-risk",
+    type=click.FloatRange(0, 1),
+    help="Answer only where the probability of being wrong is at most this; overrides --abstain.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def answering(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that answers."""
+    for option in (as_json, max_risk, abstain, n_best, pipeline):
+        command = option(command)
+    return command

@@ -1,0 +1,123 @@
+"""Terms of passages as raw counts, and BM25 computed from them at query time.
+
+Source: Kamphuis et al. 2020, "Which BM25 do you mean?", Lucene's variant; equal to bm25s with method="lucene".
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from odqa.errors import ConfigError
+from odqa.recipes import TermsCard
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """The terms of one segment.
+
+    Attributes:
+        terms: Sorted by code points.
+        starts: int64 (terms + 1,), where each term's postings begin.
+        passages: int32 (postings,), rows of passages, rising within a term.
+        counts: int32 (postings,), how often the term stands in that passage.
+        lengths: int32 (passages,), terms in each passage.
+    """
+
+    terms: pa.LargeStringArray
+    starts: NDArray[np.int64]
+    passages: NDArray[np.int32]
+    counts: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+
+    def of(self, term: str) -> slice:
+        """Where the postings of `term` stand; empty for an unknown one."""
+        place = bisect_left(self.terms, term, key=lambda value: value.as_py())
+        known = place < len(self.terms) and self.terms[place].as_py() == term
+        return slice(int(self.starts[place]), int(self.starts[place + 1])) if known else slice(0, 0)
+
+
+class Analyzer:
+    """Text to terms: lower-cased words of two letters or more, without stop words, stemmed."""
+
+    def __init__(self, card: TermsCard) -> None:
+        """Check the card's languages.
+
+        Raises:
+            ConfigError: a language is unknown; the known ones are named.
+        """
+        import Stemmer
+        from bm25s.tokenization import _infer_stopwords
+
+        try:
+            self._stop_words = list(_infer_stopwords(card.stop_words)) if card.stop_words else []
+        except ValueError as error:
+            raise ConfigError(f'terms.stop_words is "{card.stop_words}": {error}') from None
+        if card.stemmer and card.stemmer not in Stemmer.algorithms():
+            raise ConfigError(f'terms.stemmer is "{card.stemmer}"; known: {", ".join(Stemmer.algorithms())}.')
+        self._stemmer = Stemmer.Stemmer(card.stemmer) if card.stemmer else None
+
+    def terms(self, texts: Sequence[str]) -> list[list[str]]:
+        """The terms of each text, in order, repeated as they stand."""
+        from bm25s import tokenize
+
+        found = tokenize(
+            list(texts), stopwords=self._stop_words, stemmer=self._stemmer, return_ids=True, show_progress=False
+        )
+        names = {number: term for term, number in found.vocab.items()}
+        return [[names[number] for number in numbers] for numbers in found.ids]
+
+    def postings(self, texts: Sequence[str]) -> Postings:
+        """Count the terms of a segment's passages."""
+        passages = self.terms(texts)
+        vocabulary = sorted({term for terms in passages for term in terms})
+        numbers = {term: number for number, term in enumerate(vocabulary)}
+        terms = np.array([numbers[term] for found in passages for term in found], dtype=np.int64)
+        lengths = np.array([len(found) for found in passages], dtype=np.int32)
+        rows = np.repeat(np.arange(len(passages), dtype=np.int64), lengths)
+        keys, counts = np.unique(terms * max(1, len(passages)) + rows, return_counts=True)
+        owners, rows = np.divmod(keys, max(1, len(passages)))
+        starts = np.searchsorted(owners, np.arange(len(vocabulary) + 1))
+        names = pa.array(vocabulary, pa.large_string())
+        return Postings(names, starts, rows.astype(np.int32), counts.astype(np.int32), lengths)
+
+
+class Bm25:
+    """BM25 over all live segments: document frequencies and the average length are the whole generation's."""
+
+    def __init__(self, segments: Sequence[Postings], card: TermsCard) -> None:
+        """Take the segments in the order of their rows."""
+        self._segments = segments
+        self._card = card
+        self._analyzer = Analyzer(card)
+        self._passages = sum(len(segment.lengths) for segment in segments)
+        total = sum(int(segment.lengths.sum(dtype=np.int64)) for segment in segments)
+        average = total / self._passages if total else 1.0
+        self._norms = [card.k1 * (1 - card.b + card.b * segment.lengths / average) for segment in segments]
+
+    def scores(self, question: str) -> tuple[NDArray[np.float64], float]:
+        """BM25 of every passage, float64 (passages,), and the most that any passage could reach.
+
+        `sum over terms of idf * tf / (tf + k1 * (1 - b + b * length / average))` with
+        `idf = ln(1 + (N - df + 0.5) / (df + 0.5))`; each fraction stays under 1, so the sum of idf over the
+        question's known terms bounds it.
+        """
+        scores = [np.zeros(len(segment.lengths)) for segment in self._segments]
+        reach = 0.0
+        for term, repeats in sorted(Counter(self._analyzer.terms([question])[0]).items()):
+            places = [segment.of(term) for segment in self._segments]
+            frequency = sum(place.stop - place.start for place in places)
+            if not frequency:
+                continue
+            idf = repeats * np.log1p((self._passages - frequency + 0.5) / (frequency + 0.5))
+            reach += float(idf)
+            for segment, norm, place, total in zip(self._segments, self._norms, places, scores, strict=True):
+                rows, counts = segment.passages[place], segment.counts[place]
+                total[rows] += idf * counts / (counts + norm[rows])
+        return np.concatenate(scores) if scores else np.empty(0), reach

