@@ -30,8 +30,8 @@ def locate(name: str) -> Path:
         return _checked(Path(name).expanduser(), name)
     if name.removeprefix("sentence-transformers/") == BASE_EMBEDDER:
         return _base_embedder()
-    if (bundled := config.PACKAGE / "bundled" / "models" / name).is_dir():
-        return bundled
+    if name in bundled_names():
+        return config.PACKAGE / "bundled" / "models" / name
     if "/" in name:
         return _checked(_from_hub(name), name)
     known = ", ".join([BASE_EMBEDDER, *bundled_names()])

@@ -42,7 +42,7 @@ def _continues(text: str, place: int) -> bool:
     """Whether `text[place]` belongs to the same visible character as the one before it."""
     if text[place - 1].isspace() or text[place].isspace():
         return False
-    joined = text[place - 1] == "\N{ZERO WIDTH JOINER}"
+    joined = "\N{ZERO WIDTH JOINER}" in text[place - 1 : place + 1]
     return joined or unicodedata.category(text[place]) in _JOINERS or _is_skin_tone(text[place])
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForQuestionAnswering, BertModel
 
 TEXTS = [
@@ -24,13 +25,16 @@ _SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 
 
 def word_piece_tokenizer() -> Tokenizer:
-    """A BERT tokenizer whose vocabulary covers the texts above, and single letters of other scripts."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    """A BERT tokenizer that knows some of the words above, and letters for all others."""
+    words = sorted({word for text in TEXTS for word in re.findall(r"[a-z]{3,6}", text.lower())})
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,;:!?()'\"-"
+    vocabulary = [*_SPECIAL, *letters, *(f"##{letter}" for letter in letters), *words]
+    tokenizer = Tokenizer(
+        models.WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]")
+    )
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=_SPECIAL, show_progress=False)
-    tokenizer.train_from_iterator([*TEXTS, "abcdefghijklmnopqrstuvwxyz 0123456789 .,;:!?()'\"-"], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",

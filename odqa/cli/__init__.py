@@ -10,6 +10,7 @@ import click
 from odqa import __version__
 from odqa.cli.ask import ask
 from odqa.cli.doctor import doctor
+from odqa.cli.evaluate import evaluate, reproduce
 from odqa.cli.index import index
 from odqa.cli.pipeline import pipeline
 from odqa.cli.read import read
@@ -22,7 +23,7 @@ def odqa() -> None:
     """Answer questions from your own documents with the exact span, or say that there is no answer."""
 
 
-for _command in (ask, read, index, pipeline, doctor):
+for _command in (ask, read, index, pipeline, doctor, evaluate, reproduce):
     odqa.add_command(_command)
 
 
@@ -30,10 +31,11 @@ def main() -> None:
     """Run the command line and exit."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `odqa ... | head` ends quietly, as other programs do
-    sys.exit(_run())
+    sys.exit(run())
 
 
-def _run() -> int:
+def run() -> int:
+    """Run the command line in this process and return its exit code."""
     from odqa import progress
 
     try:

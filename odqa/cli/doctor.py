@@ -35,7 +35,7 @@ def doctor() -> None:
     for problem in problems:
         click.echo(f"Problem: {problem}", err=True)
     if problems:
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _version(package: str, problems: list[str]) -> str:

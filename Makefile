@@ -1,0 +1,35 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo check test bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+install: .venv/.installed ## Make .venv with odqa, editable, and all that its tests need
+
+.venv/.installed: pyproject.toml .constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint .constraints.txt --editable ".[cpu,dev]"
+	@touch $@
+
+demo: install ## Build the bundled index and answer a question
+	@$(BIN)/odqa index info squad2-dev >/dev/null 2>&1 || $(BIN)/odqa index build squad2-dev --replace
+	$(BIN)/odqa ask "In what country is Normandy located?"
+	$(BIN)/odqa ask "What is France a region of?"
+
+check: install ## Lint, format, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: install ## Run the tests
+	$(BIN)/pytest -n auto
+
+bench: install ## Measure speed
+	$(BIN)/odqa bench
+
+clean: ## Remove all that can be made again, built indexes excepted
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -1,0 +1,64 @@
+"""Windows cover every token, overlap as asked, and refuse questions that leave no room."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from odqa.errors import QuestionError
+from odqa.reader.windows import Windower
+from tests.tiny import word_piece_tokenizer
+
+LENGTH, STRIDE = 32, 8
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return word_piece_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def windower() -> Windower:
+    return Windower(word_piece_tokenizer(), max_length=LENGTH, doc_stride=STRIDE)
+
+
+@settings(deadline=None, max_examples=60)
+@given(passage=st.text(alphabet=st.sampled_from("abc normans France 10 é\u0301🇫🇷\r\n שלום\u200b"), max_size=400))
+def test_every_token_of_the_passage_is_in_a_window(tokenizer: Tokenizer, windower: Windower, passage: str) -> None:
+    whole = tokenizer.encode(passage, add_special_tokens=False)
+    windows = windower.windows([("who led the normans?", passage)])
+    assert {tuple(offset) for window in windows for offset in window.offsets} == set(whole.offsets)
+    assert all(len(window.ids) <= LENGTH for window in windows)
+    joined = [window.ids[window.first : window.stop] for window in windows]
+    for before, after in pairwise(joined):
+        assert before[-STRIDE:] == after[:STRIDE]
+    assert sum(map(len, joined)) - STRIDE * max(0, len(joined) - 1) == len(whole.ids)
+
+
+def test_segments_mark_question_and_passage(windower: Windower) -> None:
+    (window,) = windower.windows([("who?", "rollo led")])
+    assert window.segments[: window.first] == [0] * window.first
+    assert window.segments[window.first : window.stop] == [1] * len(window.offsets)
+    assert np.array_equal(window.offsets[0], [0, 5])
+
+
+def test_windows_know_their_pair_and_an_empty_passage_has_none(windower: Windower) -> None:
+    windows = windower.windows([("who?", "rollo"), ("who?", "  "), ("who?", "the normans")])
+    assert [window.pair for window in windows] == [0, 2]
+
+
+def test_an_empty_question_is_refused(windower: Windower) -> None:
+    with pytest.raises(QuestionError, match="The question is empty"):
+        windower.windows([(" \n", "rollo")])
+
+
+def test_a_question_too_long_names_the_limit(windower: Windower) -> None:
+    limit = LENGTH - STRIDE - 1 - 3
+    windower.windows([("the " * limit, "rollo led the normans " * 10)])
+    with pytest.raises(QuestionError, match=f"has {limit + 1} tokens, but at most {limit} fit"):
+        windower.windows([("the " * (limit + 1), "rollo")])

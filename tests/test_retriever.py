@@ -1,0 +1,77 @@
+"""Retrieval against brute force over all passages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from odqa.embedder import Embedder
+from odqa.index import Index
+from odqa.recipes import Fusion, Mode, RetrieverRecipe
+from odqa.retriever import Retriever
+from odqa.types import Hit
+from tests.tiny import TEXTS
+
+QUESTION = "who led the normans in the north of france?"
+
+
+def hits(index: Index, embedder: Embedder, top_k: int = len(TEXTS), **settings: object) -> list[Hit]:
+    return Retriever(index, RetrieverRecipe(**settings), embedder=embedder).retrieve([QUESTION], top_k=top_k)[0]
+
+
+@pytest.fixture
+def index(build: Callable[..., Index]) -> Index:
+    return build()
+
+
+@pytest.fixture
+def cosines(embedder: Embedder) -> dict[str, float]:
+    passages = embedder.embed_passages(TEXTS).astype(np.float64)
+    query = embedder.embed_questions([QUESTION])[0].astype(np.float64)
+    scores = passages @ query / np.linalg.norm(passages, axis=1) / np.linalg.norm(query)
+    return {f"d{number}": float(score) for number, score in enumerate(scores)}
+
+
+def test_dense_search_ranks_by_cosine(index: Index, embedder: Embedder, cosines: dict[str, float]) -> None:
+    found = hits(index, embedder, mode=Mode.DENSE)
+    assert [hit.passage.document_id for hit in found] == sorted(cosines, key=lambda name: -cosines[name])
+    assert [hit.score for hit in found] == pytest.approx(sorted(cosines.values(), reverse=True), abs=1e-6)
+
+
+def test_sparse_search_needs_no_embedder_and_gives_only_what_matches(index: Index) -> None:
+    retriever = Retriever(index, RetrieverRecipe(mode=Mode.SPARSE))
+    (found,) = retriever.retrieve(["Vistula River"])
+    assert [hit.passage.document_id for hit in found] == ["d3"]
+    assert 0 < found[0].score < 1
+    assert retriever.retrieve(["zebra xylophone"]) == [[]]
+
+
+def test_fused_scores_are_the_weighted_sum_of_both_sides(
+    index: Index, embedder: Embedder, cosines: dict[str, float]
+) -> None:
+    found = hits(index, embedder, dense_weight=2.0, sparse_weight=0.5, relevance_slope=3.0, relevance_intercept=-1.0)
+    assert len(found) == len(TEXTS)
+    for hit in found:
+        assert hit.dense == pytest.approx(cosines[hit.passage.document_id], abs=1e-6)
+        assert hit.score == pytest.approx(2.0 * hit.dense + 0.5 * hit.sparse)
+        assert hit.relevance == pytest.approx(3.0 * hit.score - 1.0)
+    assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
+
+
+def test_a_fused_score_does_not_move_with_the_candidates(index: Index, embedder: Embedder) -> None:
+    everything = {hit.passage.document_id: hit.score for hit in hits(index, embedder)}
+    for top_k in range(1, len(TEXTS)):
+        few = hits(index, embedder, top_k=top_k, candidates=1)
+        assert len(few) == top_k
+        for hit in few:
+            assert hit.score == everything[hit.passage.document_id]
+
+
+def test_reciprocal_rank_fusion_worked_by_hand(index: Index, embedder: Embedder) -> None:
+    found = hits(index, embedder, fusion=Fusion.RRF)
+    dense = sorted(found, key=lambda hit: -hit.dense)
+    sparse = sorted(found, key=lambda hit: -hit.sparse)
+    best = found[0]
+    assert best.score == pytest.approx(1 / (61 + dense.index(best)) + 1 / (61 + sparse.index(best)))
