@@ -65,6 +65,6 @@ def precision_recall(
     """
     order = np.argsort(np.asarray(na_probs), kind="stable")
     sweep, found = np.asarray(na_probs)[order], np.cumsum(np.asarray(gains, dtype=np.float64)[order])
-    steps = np.append(sweep[1:] != sweep[:-1], True)  # noqa: FBT003
+    steps = np.append(sweep[1:] != sweep[:-1], True)
     precision = found / np.arange(1, len(found) + 1)
     return np.append(0.0, (found / answerable)[steps]), np.append(1.0, precision[steps])

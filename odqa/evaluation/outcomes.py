@@ -15,7 +15,8 @@ from odqa.reader.ranking import probability
 from odqa.types import Reading, Span
 
 BATCH = 512
-_NOTHING = Span(0, 0, float("-inf"))
+NO_SPAN = Span(0, 0, float("-inf"))
+"""Stands for the best span of a passage that holds no token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +70,43 @@ def sample(questions: Sequence[Question], limit: int | None, *, seed: int = 0) -
     return [questions[row] for row in sorted(rows)]
 
 
-def outcomes(reader: Reader, questions: Sequence[Question]) -> tuple[Outcome, ...]:
-    """Read each question's own passage and score the best span.
+def best_spans(reader: Reader, questions: Sequence[Question]) -> list[Span]:
+    """Read each question's own passage.
 
     Raises:
         DataError: there is no question, or one can't be asked: it is empty or too long for the reader.
     """
-    _check(reader, questions)
-    spans = [next(iter(reading.spans), _NOTHING) for reading in _read(reader, questions)]
-    texts = [question.context[span.start : span.end] for question, span in zip(questions, spans, strict=True)]
-    names = [question.id for question in questions]
-    scored = squad.scores_by_question(questions, dict(zip(names, texts, strict=True)))
-    rows = zip(questions, texts, spans, scored.exact, scored.f1, strict=True)
-    return tuple(
-        Outcome(question, text, span.start, span.end, span.margin, exact, f1) for question, text, span, exact, f1 in rows
-    )
-
-
-def _check(reader: Reader, questions: Sequence[Question]) -> None:
     if not questions:
         raise DataError("There is no question to evaluate: give at least one.")
     for question in questions:
-        try:
-            reader.check_question(question.question)
-        except QuestionError as error:
-            raise DataError(f'Question "{question.id}" can\'t be asked. {error}') from None
+        _check(reader, question)
+    return [next(iter(reading.spans), NO_SPAN) for reading in _read(reader, questions)]
+
+
+def score(questions: Sequence[Question], spans: Sequence[Span]) -> tuple[Outcome, ...]:
+    """Score the best span of each question.
+
+    Raises:
+        DataError: two questions have the same id.
+    """
+    names = {question.id for question in questions}
+    if len(names) < len(questions):
+        raise DataError(f"{len(questions) - len(names)} questions repeat an id: give each its own.")
+    texts = [question.context[span.start : span.end] for question, span in zip(questions, spans, strict=True)]
+    predictions = {question.id: text for question, text in zip(questions, texts, strict=True)}
+    scored = squad.scores_by_question(questions, predictions)
+    rows = zip(questions, texts, spans, scored.exact, scored.f1, strict=True)
+    return tuple(
+        Outcome(question, text, span.start, span.end, span.margin, exact, f1)
+        for question, text, span, exact, f1 in rows
+    )
+
+
+def _check(reader: Reader, question: Question) -> None:
+    try:
+        reader.check_question(question.question)
+    except QuestionError as error:
+        raise DataError(f'Question "{question.id}" can\'t be asked. {error}') from None
 
 
 def _read(reader: Reader, questions: Sequence[Question]) -> list[Reading]:

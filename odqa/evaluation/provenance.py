@@ -60,7 +60,8 @@ def provenance(recipe: ReaderRecipe, data: str, *, available: int, seed: int = 0
         seed=seed,
         settings=recipe.model_dump(mode="json"),
         device=_device(),
-        versions={"odqa": __version__, "python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+        versions={"odqa": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in _PACKAGES},
         command=command,
     )
 

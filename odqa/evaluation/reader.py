@@ -12,7 +12,7 @@ from odqa.evaluation import mistakes, rouge, thresholds
 from odqa.evaluation.curves import Reliability, reliability
 from odqa.evaluation.dataset import Question
 from odqa.evaluation.mistakes import Example
-from odqa.evaluation.outcomes import Outcome, outcomes
+from odqa.evaluation.outcomes import Outcome, best_spans, score
 from odqa.evaluation.provenance import Provenance, provenance
 from odqa.evaluation.thresholds import OperatingPoint
 from odqa.reader import Reader
@@ -112,11 +112,12 @@ def evaluate_reader(
         command: For the record.
 
     Raises:
-        DataError: there is no question, or one can't be asked.
+        DataError: there is no question, one can't be asked, or two have the same id.
     """
     begin = time.perf_counter()
-    found = outcomes(reader, questions)
+    spans = best_spans(reader, questions)
     seconds = time.perf_counter() - begin
+    found = score(questions, spans)
     threshold = reader.recipe.null_threshold
     return ReaderReport(
         report=REPORT,

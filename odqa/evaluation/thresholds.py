@@ -35,7 +35,11 @@ class OperatingPoint:
 
 
 def official_scores(outcomes: Sequence[Outcome], threshold: float) -> dict[str, float]:
-    """All figures of the official script: for `predictions_forced.json`, `na_probs.json` and this threshold."""
+    """All figures of the official script, given the best spans, the no-answer probabilities and this threshold.
+
+    Given the abstaining predictions instead, it says the same, but for a quirk: there it counts an empty prediction as
+    right where all gold answers are articles or punctuation.
+    """
     questions = [outcome.question for outcome in outcomes]
     return squad.evaluate(questions, forced(outcomes), na_probs(outcomes), probability(-threshold))
 
@@ -74,9 +78,7 @@ def forced(outcomes: Sequence[Outcome]) -> dict[str, str]:
 
 def abstaining(outcomes: Sequence[Outcome], threshold: float) -> dict[str, str]:
     """The answer of each question under a null threshold, by its id; "" for no answer."""
-    return {
-        outcome.question.id: outcome.prediction if outcome.answered(threshold) else "" for outcome in outcomes
-    }
+    return {outcome.question.id: outcome.prediction if outcome.answered(threshold) else "" for outcome in outcomes}
 
 
 def na_probs(outcomes: Sequence[Outcome]) -> dict[str, float]:
