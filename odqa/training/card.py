@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from odqa.recipes import ReaderRecipe
 from odqa.training.data import DataFile
 
 READER_FILE = "reader.json"
@@ -51,9 +52,10 @@ class Provenance:
     half: bool
 
 
-def write_reader_file(folder: Path, reader: TrainedReader, lengths: Mapping[str, int]) -> None:
+def write_reader_file(folder: Path, reader: TrainedReader, recipe: ReaderRecipe) -> None:
     """Write `reader.json`: the threshold, what it was tuned on, and the lengths it holds for."""
-    content = asdict(reader) | {"tuned_on": "calibrate", **lengths}
+    lengths = recipe.model_dump(include={"max_length", "doc_stride", "max_answer_length"})
+    content = {"tuned_on": "calibrate"} | lengths | asdict(reader)
     del content["folder"]
     (folder / READER_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

@@ -19,14 +19,13 @@ _PREFIX = "checkpoint-"
 _KEPT = 2
 
 
-def commit(draft: Path, folder: Path) -> None:
-    """Make a finished draft the checkpoint of the same name in `folder`, to survive a power cut as well as a kill."""
+def publish(draft: Path, folder: Path) -> None:
+    """Make a finished draft the folder that it is to be, to survive a power cut as well as a kill."""
     for path in (*draft.rglob("*"), draft):
         _flush(path)
-    target = folder / draft.name
-    shutil.rmtree(target, ignore_errors=True)
-    draft.rename(target)
-    _flush(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
+    _flush(folder.parent)
 
 
 def prune(folder: Path, *, best_step: int | None) -> None:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
+from odqa import progress
 from odqa.recipes import TrainingRecipe
 from odqa.training import checkpoints
 from odqa.training.average import WeightAverage
-from odqa.training.course import Course
+from odqa.training.course import Course, Recorder
 from odqa.training.features import Collator, Features, Order
 from odqa.training.optimizer import parameter_groups
 from odqa.training.plan import Plan
@@ -83,14 +86,25 @@ class ReaderTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         self.add_callback(Course(self, recipe, plan))
         self.order = Order(features.lengths, plan.effective_batch_size, recipe.seed, recipe.group_by_length)
         self.average = WeightAverage(self.model, recipe.average_decay) if recipe.average_decay else None
-        self._run, self._recipe, self._score = run, recipe, score
+        self._run, self._recipe, self._plan, self._score = run, recipe, plan, score
+
+    def record(self, path: Path, tick: progress.Tick, *, after: Path | None) -> None:
+        """Log to `path` and move a bar, going on after a checkpoint."""
+        step = 0 if after is None else checkpoints.state(after)["global_step"]
+        self.add_callback(Recorder(path, self._plan, tick, step=step))
 
     def go_on(self, checkpoint: Path | None) -> None:
         """Train to the end from a checkpoint, or from the beginning."""
-        shutil.rmtree(self._run.checkpoints / checkpoints.DRAFT, ignore_errors=True)
+        self._remove_drafts()
         if checkpoint is not None and self.average is not None:
             self.average.load(checkpoint / checkpoints.AVERAGE)
         self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        self._remove_drafts()
+
+    def _remove_drafts(self) -> None:
+        if self.is_world_process_zero():
+            shutil.rmtree(self._run.checkpoints / checkpoints.DRAFT, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -135,10 +149,11 @@ class ReaderTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            draft = checkpoints.path_of(self._run.checkpoints / checkpoints.DRAFT, self.state.global_step)
+            step = self.state.global_step
+            draft = checkpoints.path_of(self._run.checkpoints / checkpoints.DRAFT, step)
             if self.average is not None:
                 self.average.save(draft / checkpoints.AVERAGE)
-            checkpoints.commit(draft, self._run.checkpoints)
+            checkpoints.publish(draft, checkpoints.path_of(self._run.checkpoints, step))
             checkpoints.prune(self._run.checkpoints, best_step=self.state.best_global_step)
         self.accelerator.wait_for_everyone()
 
@@ -150,6 +165,21 @@ class ReaderTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         """
         if self.args.should_save:
             checkpoints.write_weights(Path(output_dir or self.args.output_dir), self.model.state_dict())
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Let a GPU compute the same bits each time, as a CPU does, so that a resumed run equals an undisturbed one."""
+    if not torch.cuda.is_available():
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(mode=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(mode=before)
 
 
 def weighted_loss(output: Any, mask: Any, start: Any, end: Any, weight: Any) -> Any:

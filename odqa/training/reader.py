@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from odqa import models, progress, recipes
 from odqa.errors import ConfigError
+from odqa.evaluation.thresholds import official_scores
 from odqa.reader import Reader
 from odqa.recipes import ReaderRecipe, TrainingRecipe
 from odqa.training import card, checkpoints, run, scoring
@@ -72,7 +75,7 @@ def train_reader(
         DataError: a data file is wrong, or leaves nothing to train, choose or tune with.
         ModelError: the base model can't be found or no reader can be made of it.
     """
-    folder = RunFolder(Path(out))
+    folder = RunFolder(Path(out).absolute())
     if run.is_main():
         folder.check(resume=resume)
     job = _prepare(pipeline, data, folder, splits)
@@ -81,8 +84,9 @@ def train_reader(
             folder.begin(_identity(job), {"versions": run.versions(), "plan": asdict(job.plan)})
         if not folder.model.is_dir():
             _train(job, save_every=save_every, log_every=log_every)
-        if run.is_main() and not folder.model.is_dir():
-            _finish(job, _provenance(job, data, splits, half=half), half=half)
+            if run.is_main():
+                _finish(job, _provenance(job, data, splits, half=half))
+            _wait_for_main()
     return card.read_reader_file(folder.model)
 
 
@@ -91,10 +95,169 @@ def _prepare(pipeline: str, files: Sequence[str | Path], folder: RunFolder, spli
     training = recipe.training
     if training is None:
         raise ConfigError(f'The pipeline "{pipeline}" has no [training] table, so its reader can\'t be trained.')
+    _check_installed()
     check_precision(training)
     base = open_base(training.base, recipe.reader)
     data = load(files, splits=splits, seed=training.seed)
     with progress.bars(progress.enabled() and run.is_main()):
         features = build(examples(data.train, training), base.windower(recipe.reader))
     steps = plan(training, len(features), world_size=run.world_size())
-    return _Job(Path(pipeline).stem, training, recipe.reader, base, data, features, steps, folder)
+    return _Job(pipeline, training, recipe.reader, base, replace(data, train=()), features, steps, folder)
+
+
+def _check_installed() -> None:
+    if find_spec("accelerate") is None:
+        raise ConfigError('Training needs the package "accelerate": pip install "odqa[train]"')
+
+
+def _identity(job: _Job) -> dict[str, object]:
+    """What a run must share with the one that it goes on with."""
+    lengths = job.reading.model_dump(include={"max_length", "doc_stride", "max_answer_length"})
+    return {
+        "recipe": job.recipe.model_dump() | lengths,
+        "base": models.fingerprint(job.base.folder),
+        "data": {f"file {number}": file.sha256 for number, file in enumerate(job.data.files, 1)},
+        "splits": job.data.splits_sha256,
+    }
+
+
+@contextmanager
+def _alone(folder: RunFolder) -> Iterator[None]:
+    with folder.locked() if run.is_main() else nullcontext():
+        yield
+
+
+def _train(job: _Job, *, save_every: int, log_every: int) -> None:
+    from odqa.training.loop import ReaderTrainer, arguments, deterministic
+
+    checkpoint = checkpoints.last(job.folder.checkpoints)
+    if checkpoint is not None and _is_trained(checkpoint, job):
+        return
+    collator = Collator(
+        job.features, job.base.pad_id, job.recipe.pad_to_multiple, job.reading.max_length, job.base.segments
+    )
+    with quiet(), deterministic(), _bar(job) as tick:
+        args = arguments(job.recipe, job.plan, job.folder, save_every=save_every, log_every=log_every)
+        trainer = ReaderTrainer(
+            _model(job),
+            args,
+            run=job.folder,
+            recipe=job.recipe,
+            plan=job.plan,
+            features=job.features,
+            collator=collator,
+            score=lambda weights: _score(job, weights),
+        )
+        if run.is_main():
+            trainer.record(job.folder.metrics, tick, after=checkpoint)
+        trainer.go_on(checkpoint)
+
+
+def _model(job: _Job) -> Any:
+    import torch
+    from transformers import set_seed
+
+    set_seed(job.recipe.seed)
+    # On a CPU, plain attention is the fastest in training; on a GPU, the fused one is.
+    model = load_model(job.base, attention="sdpa" if torch.cuda.is_available() else "eager")
+    if job.recipe.freeze_embeddings:
+        model.base_model.embeddings.requires_grad_(requires_grad=False)
+    return model
+
+
+def _is_trained(checkpoint: Path, job: _Job) -> bool:
+    """Whether a run was interrupted after its last step: one more would change the weights."""
+    from odqa.training.course import is_exhausted
+
+    state = checkpoints.state(checkpoint)
+    return state["global_step"] >= job.plan.steps or is_exhausted(state["log_history"], job.recipe.patience)
+
+
+@contextmanager
+def _bar(job: _Job) -> Iterator[progress.Tick]:
+    with (
+        progress.bars(progress.enabled() and run.is_main()),
+        progress.bar("Training", total=job.plan.steps, unit="steps") as tick,
+    ):
+        yield tick
+
+
+def _score(job: _Job, weights: Mapping[str, Any]) -> dict[str, float]:
+    """Figures of weights in training on the `select` articles, through the reader itself.
+
+    `f1` and `exact` are the best over all thresholds; those at threshold zero would choose the checkpoint whose null
+    score happens to be centred.
+    """
+    import torch
+
+    folder = job.folder.draft("scored")
+    write_reader(folder, job.base, weights)
+    try:
+        with torch.random.fork_rng(), progress.bars(enabled=False):
+            found = scoring.outcomes(_reader(job, folder), job.data.select)
+    finally:
+        shutil.rmtree(folder)
+    figures = official_scores(found, 0.0)
+    return {"f1": figures["best_f1"], "exact": figures["best_exact"], "f1_at_zero": figures["f1"]}
+
+
+def _reader(job: _Job, folder: Path) -> Reader:
+    return Reader(job.reading.model_copy(update={"model": str(folder)}))
+
+
+def _finish(job: _Job, made: Provenance) -> None:
+    """Write the best checkpoint as a reader, tune its threshold on what was written, and put it in place whole."""
+    step = checkpoints.state(_last(job))["best_global_step"]
+    draft = job.folder.draft("model")
+    weights = checkpoints.weights(checkpoints.path_of(job.folder.checkpoints, step))
+    write_reader(draft, job.base, weights, half=made.half)
+    with quiet():
+        reader = _reader(job, draft)
+        select, calibrate = (scoring.outcomes(reader, part) for part in (job.data.select, job.data.calibrate))
+    threshold = scoring.tuned_threshold(calibrate)
+    trained = TrainedReader(
+        folder=job.folder.model,
+        null_threshold=threshold,
+        step=step,
+        select=official_scores(select, threshold),
+        calibrate=official_scores(calibrate, threshold),
+    )
+    card.write_reader_file(draft, trained, job.reading)
+    card.write_card(draft, trained, made)
+    checkpoints.publish(draft, job.folder.model)
+
+
+def _last(job: _Job) -> Path:
+    checkpoint = checkpoints.last(job.folder.checkpoints)
+    if checkpoint is None:
+        raise ConfigError(f"{job.folder.checkpoints} lost its checkpoints while it was trained in. Begin anew.")
+    return checkpoint
+
+
+def _provenance(job: _Job, files: Sequence[str | Path], splits: str | Path | None, *, half: bool) -> Provenance:
+    """Paths are cut down to names: a card travels further than the folders of one machine."""
+    options = ["--pipeline", Path(job.name).name, *(part for file in files for part in ("--data", Path(file).name))]
+    options += ["--out", job.folder.root.name] + ([] if splits is None else ["--splits", Path(splits).name])
+    return Provenance(
+        pipeline=Path(job.name).stem,
+        recipe_toml=recipes.find("pipelines", job.name).read_text(encoding="utf-8"),
+        base=job.recipe.base,
+        base_sha256=models.fingerprint(job.base.folder),
+        files=job.data.files,
+        splits_sha256=job.data.splits_sha256,
+        seed=job.recipe.seed,
+        effective_batch_size=job.plan.effective_batch_size,
+        devices=job.plan.world_size,
+        steps=job.plan.steps,
+        versions=run.versions(),
+        command=shlex.join(["odqa", "train", "reader", *options, *(["--half"] if half else [])]),
+        half=half,
+    )
+
+
+def _wait_for_main() -> None:
+    if run.world_size() > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
+        PartialState().destroy_process_group()
