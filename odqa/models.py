@@ -79,6 +79,21 @@ def model_config(folder: Path) -> dict[str, object]:
     return found
 
 
+def tuned_threshold(folder: Path) -> float:
+    """The null threshold that was tuned when the reader in `folder` was trained; 0 where nobody did.
+
+    Raises:
+        ModelError: `reader.json` doesn't hold one.
+    """
+    path = folder / "reader.json"
+    if not path.is_file():
+        return 0.0
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["null_threshold"])
+    except (ValueError, KeyError, TypeError):
+        raise ModelError(f'{path} must hold a number named "null_threshold".') from None
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep transformers' own bars off while a model is loaded."""

@@ -98,7 +98,7 @@ class Pipeline:
                 question,
                 found,
                 read := list(islice(readings, len(found))),
-                rank(found, read, self.reader.recipe, choice),
+                rank(found, read, self.reader.null_threshold, choice),
                 timings=timings,
                 index=self.retriever.index.name,
                 generation=self.retriever.index.generation.number,

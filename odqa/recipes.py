@@ -56,13 +56,16 @@ class RetrieverRecipe(_Table):
 
 
 class ReaderRecipe(_Table):
-    """How passages are read. Lengths are in tokens; `doc_stride` is the overlap of neighbouring windows."""
+    """How passages are read. Lengths are in tokens; `doc_stride` is the overlap of neighbouring windows.
+
+    Without a `null_threshold` the one holds that was tuned when the model was trained, else 0.
+    """
 
     model: str
     max_length: Positive = 384
     doc_stride: Positive = 128
     max_answer_length: Positive = 30
-    null_threshold: float = 0.0
+    null_threshold: float | None = None
     n_best: Positive = 5
 
     @model_validator(mode="after")

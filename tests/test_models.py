@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 
 from odqa import models
 from odqa.errors import ModelError
+from odqa.reader import Reader
+from odqa.recipes import ReaderRecipe
 
 
 def test_the_bundled_embedder_is_the_original() -> None:
@@ -89,3 +91,14 @@ def test_a_hub_name_uses_the_local_copy_first(monkeypatch: pytest.MonkeyPatch, r
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match='No model folder ".*/none"'):
         models.locate(str(tmp_path / "none"))
+
+
+def test_the_threshold_tuned_in_training_holds_where_the_recipe_names_none(reader_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(reader_folder, tmp_path / "tuned")
+    assert models.tuned_threshold(folder) == 0.0
+    (folder / "reader.json").write_text('{"null_threshold": 1.25}')
+    assert Reader(ReaderRecipe(model=str(folder))).null_threshold == 1.25
+    assert Reader(ReaderRecipe(model=str(folder), null_threshold=0.0)).null_threshold == 0.0
+    (folder / "reader.json").write_text("{}")
+    with pytest.raises(ModelError, match='must hold a number named "null_threshold"'):
+        models.tuned_threshold(folder)

@@ -104,7 +104,7 @@ def evaluate_reader(
     """Ask each question of its own passage and score the answers.
 
     Args:
-        reader: Its recipe's `null_threshold` is the tuned one.
+        reader: Its `null_threshold` is the tuned one.
         questions: Each with its own id.
         data: Where they come from, for the record: a path or a name.
         available: How many there were to choose from; all of them where None.
@@ -118,7 +118,7 @@ def evaluate_reader(
     spans = best_spans(reader, questions)
     seconds = time.perf_counter() - begin
     found = score(questions, spans)
-    threshold = reader.recipe.null_threshold
+    threshold = reader.null_threshold
     return ReaderReport(
         report=REPORT,
         scores=thresholds.official_scores(found, threshold),

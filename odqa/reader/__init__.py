@@ -32,6 +32,8 @@ class Reader:
         """
         self.recipe = recipe if isinstance(recipe, ReaderRecipe) else ReaderRecipe(model=str(recipe))
         folder = models.locate(self.recipe.model)
+        chosen = self.recipe.null_threshold
+        self.null_threshold = models.tuned_threshold(folder) if chosen is None else chosen
         self._tokenizer = load_tokenizer(folder)
         self._windower = Windower(self._tokenizer, max_length=self.recipe.max_length, doc_stride=self.recipe.doc_stride)
         self._engine = TorchEngine(folder, device=device)
@@ -101,7 +103,7 @@ class Reader:
         begin = time.perf_counter()
         hits = [Hit(Passage("", context), score=0.0)]
         readings = self.read([(question, context)])
-        ranked = rank(hits, readings, self.recipe, choice)
+        ranked = rank(hits, readings, self.null_threshold, choice)
         return result(question, hits, readings, ranked, timings={"read": time.perf_counter() - begin})
 
 

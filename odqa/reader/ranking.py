@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from odqa.errors import ConfigError
-from odqa.recipes import ReaderRecipe
 from odqa.text import normalize_answer
 from odqa.types import Abstain, Answer, Evidence, Hit, Reading, section_at
 
@@ -44,12 +43,12 @@ class Ranked:
     no_answer_probability: float
 
 
-def rank(hits: Sequence[Hit], readings: Sequence[Reading], recipe: ReaderRecipe, choice: Choice) -> Ranked:
+def rank(hits: Sequence[Hit], readings: Sequence[Reading], null_threshold: float, choice: Choice) -> Ranked:
     """Answers over the passages that were read, best first.
 
     A span's score is its margin (the reader's log-odds of the span against "no answer" in this passage) plus the
     passage's relevance (the retriever's log-odds that this is the passage asked about): nothing in it depends on the
-    other passages. What scores under the null threshold is dropped; equal answers (after SQuAD normalisation) are
+    other passages. What scores under `null_threshold` is dropped; equal answers (after SQuAD normalisation) are
     merged under their best evidence.
     """
     found = [item for hit, reading in zip(hits, readings, strict=True) for item in _evidence(hit, reading)]
@@ -58,7 +57,7 @@ def rank(hits: Sequence[Hit], readings: Sequence[Reading], recipe: ReaderRecipe,
     if choice.max_risk is not None:
         answers = [answer for answer in answers if 1 - answer.probability <= choice.max_risk]
     elif choice.abstain is Abstain.THRESHOLD:
-        kept = [item for item in found if item.score >= recipe.null_threshold]
+        kept = [item for item in found if item.score >= null_threshold]
         answers = _merge(sorted(kept, key=_order))
     return Ranked(tuple(answers[: choice.n_best]), no_answer_probability)
 
