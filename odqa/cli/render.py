@@ -32,17 +32,17 @@ def console() -> Console:
 def result(found: Result, *, timings: bool = False) -> None:
     """Print the answers of a question with their evidence, or "no answer" with the nearest passages."""
     for rank, answer in enumerate(found.answers):
-        console().print(_answer(answer, around=_AROUND if rank == 0 else _AROUND // 4))
+        _print(_answer(answer, around=_AROUND if rank == 0 else _AROUND // 4))
     if found.no_answer:
-        console().print(_no_answer(found))
+        _print(_no_answer(found))
     if timings:
         parts = ", ".join(f"{stage} {seconds * 1000:,.0f} ms" for stage, seconds in found.timings.items())
-        console().print(_text(parts, "dim"))
+        _print(_text(parts, "dim"))
 
 
 def question(asked: str) -> None:
     """Print a question above its answers."""
-    console().print(_text(clean(asked), "bold"))
+    _print(_text(clean(asked), "bold"))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()) -> None:
@@ -54,7 +54,14 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, numbers:
         made.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
     for row in rows:
         made.add_row(*(clean(str(cell)) for cell in row))
-    console().print(made)
+    _print(made)
+
+
+def _print(renderable: RenderableType) -> None:
+    """Print without the blanks that rich puts at the ends of lines."""
+    with console().capture() as captured:
+        console().print(renderable)
+    sys.stdout.write("".join(f"{line.rstrip(' ')}\n" for line in captured.get().splitlines()))
 
 
 def size(count: int) -> str:
