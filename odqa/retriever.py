@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odqa.embedder import Embedder
-from odqa.index import Index
+from odqa.index import Index, with_ties
 from odqa.recipes import Fusion, Mode, RetrieverRecipe
 from odqa.types import Hit
 
@@ -34,18 +34,26 @@ class Retriever:
             self._embedder = Embedder(index.generation.embedder.name) if embedder is None else embedder
             index.check_embedder(self._embedder)
 
-    def retrieve(self, questions: Sequence[str], *, top_k: int | None = None) -> list[list[Hit]]:
-        """The best `top_k` passages for each question, best first.
+    def retrieve(
+        self, questions: Sequence[str], *, top_k: int | None = None, where: str | None = None
+    ) -> list[list[Hit]]:
+        """The best `top_k` passages for each question, best first, of documents that meet the filter `where`.
 
         In a hybrid search both scores are computed for every candidate of either side and added with the recipe's
         weights: a passage's score never depends on what else was found (unless the recipe asks for `rrf`).
+
+        Raises:
+            ConfigError: the filter is wrong.
         """
         count = self.recipe.top_k if top_k is None else top_k
         vectors = self._vectors(questions)
         depth = max(count, self.recipe.candidates)
-        near = self.index.nearest(vectors, depth) if len(vectors) else [np.empty(0, np.int64)] * len(questions)
+        allowed = None if where is None else self.index.rows(where)
+        near = [np.empty(0, np.int64)] * len(questions)
+        if len(vectors):
+            near = self.index.nearest(vectors, depth, where=where)
         return [
-            self._hits(question, vectors[row] if len(vectors) else None, near[row], count, depth)
+            self._hits(question, vectors[row] if len(vectors) else None, near[row], allowed, count, depth)
             for row, question in enumerate(questions)
         ]
 
@@ -55,13 +63,19 @@ class Retriever:
         return self._embedder.embed_questions(questions)
 
     def _hits(
-        self, question: str, vector: NDArray[np.float32] | None, near: NDArray[np.int64], count: int, depth: int
+        self,
+        question: str,
+        vector: NDArray[np.float32] | None,
+        near: NDArray[np.int64],
+        allowed: NDArray[np.bool_] | None,
+        count: int,
+        depth: int,
     ) -> list[Hit]:
         dense = sparse = None
         rows = near
         if self.recipe.mode is not Mode.DENSE:
             everywhere = self.index.sparse_scores(question)
-            rows = np.union1d(near, _largest(everywhere, depth))
+            rows = np.union1d(near, _largest(everywhere if allowed is None else everywhere * allowed, depth))
             sparse = everywhere[rows]
         if vector is not None:
             dense = self.index.dense_scores(vector, rows)
@@ -74,7 +88,7 @@ class Retriever:
                 None if dense is None else float(dense[at]),
                 None if sparse is None else float(sparse[at]),
             )
-            for at in _with_ties(scores, count)
+            for at in with_ties(scores, count)
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.passage.document_id, hit.passage.start))[:count]
 
@@ -89,16 +103,9 @@ class Retriever:
 
 
 def _largest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Rows of the `count` largest positive scores, in no order."""
+    """Rows of the `count` largest positive scores and of all that equal the last of them."""
     rows = np.flatnonzero(scores)
-    return rows[np.argpartition(-scores[rows], count)[:count]] if len(rows) > count else rows
-
-
-def _with_ties(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Places of the `count` largest scores and of all that equal the last of them."""
-    if len(scores) <= count:
-        return np.arange(len(scores))
-    return np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+    return rows[with_ties(scores[rows], count)]
 
 
 def _reciprocal_ranks(scores: NDArray[np.float64], depth: int) -> NDArray[np.float64]:

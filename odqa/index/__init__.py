@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Self
@@ -13,20 +14,28 @@ from numpy.typing import NDArray
 
 from odqa.corpus.passages import Splitter
 from odqa.embedder import Embedder
-from odqa.errors import IndexMismatchError
-from odqa.index import files, store
-from odqa.index.build import BuildReport, build, passage_tokens
+from odqa.errors import IndexDamagedError
+from odqa.index import build as building
+from odqa.index import change, export, files, store, tuning
+from odqa.index.build import BuildReport
+from odqa.index.change import ChangeReport
 from odqa.index.generation import Generation, current
 from odqa.index.segment import Segment
 from odqa.index.terms import Bm25
 from odqa.recipes import Card
 from odqa.types import Document, Passage
 
-__all__ = ["BuildReport", "Index"]
+__all__ = ["BuildReport", "ChangeReport", "Index"]
+
+_TIE = 1e-6
+_CACHED_FILTERS = 32
 
 
 class Index:
-    """One generation of an index, opened. Rows number the live passages over all segments."""
+    """One generation of an index, opened.
+
+    A row numbers a passage over all segments. Rows of removed passages are never given.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Open the current generation in `folder`, checking its checksum and every file's size.
@@ -36,10 +45,11 @@ class Index:
             IndexDamagedError: a file is missing or not the one that was written.
         """
         self.name = folder.name
-        self.generation: Generation = current(folder)
-        self._segments = [Segment(folder / "segments" / stamp.name, stamp) for stamp in self.generation.segments]
+        self.generation, self._segments = _opened(folder)
+        self._folder = folder
         self._ends = list(accumulate(len(segment) for segment in self._segments))
         self._terms = Bm25([segment.postings for segment in self._segments], self.generation.card.terms)
+        self._filtered = lru_cache(_CACHED_FILTERS)(self._rows_where)
 
     @classmethod
     def open(cls, name: str) -> Self:
@@ -60,8 +70,11 @@ class Index:
         card: Card | None = None,
         embedder: Embedder | None = None,
         replace: bool = False,
+        recall: float = tuning.RECALL,
     ) -> BuildReport:
         """Build an index in the home. It can be opened once all of it is on the disk, not before.
+
+        A build that was killed goes on after its last finished segment when it is run again.
 
         Args:
             name: The index's name.
@@ -69,6 +82,7 @@ class Index:
             card: How to cut, count and embed; the defaults where None.
             embedder: The card's embedder where it is loaded already.
             replace: Build anew where there is one of that name; it stays in use until the end.
+            recall: The recall@10 that an approximate search is tuned to.
 
         Raises:
             ConfigError: the name is taken, or the card asks for what can't be.
@@ -77,30 +91,81 @@ class Index:
         """
         card = Card() if card is None else card
         folder = store.folder_of(name)
-        number = store.check_free(folder, replace=replace)
+        store.check_free(folder, replace=replace)
         embedder = Embedder(card.embedder) if embedder is None else embedder
-        splitter = Splitter(
-            embedder.tokenizer,
-            max_tokens=passage_tokens(card.passages, embedder.max_tokens),
-            overlap=card.passages.overlap,
-        )
-        with files.writing(name, folder):
-            files.make_folder(folder)
-        with files.writing(name, folder), store.locked(folder):
-            return build(folder, documents, card=card, embedder=embedder, splitter=splitter, number=number)
+        splitter = _splitter(card, embedder)
+        files.make_folder(folder)
+        with store.locked(folder):
+            number = store.check_free(folder, replace=replace)
+            return building.build(
+                folder, documents, card=card, embedder=embedder, splitter=splitter, number=number, recall=recall
+            )
+
+    @classmethod
+    def add(cls, name: str, documents: Iterable[Document], *, embedder: Embedder | None = None) -> ChangeReport:
+        """Add documents to an index; one whose id is there replaces the one that was.
+
+        Raises:
+            IndexNotFoundError: there is none of that name.
+            CorpusError: an id stands twice, or no document holds any text.
+            IndexMismatchError: another embedder made the vectors.
+            StoredIndexError: the disk is full, or the folder can't be written.
+        """
+        folder = store.existing(name)
+        with store.locked(folder):
+            card = current(folder).card
+            embedder = Embedder(card.embedder) if embedder is None else embedder
+            return change.add(folder, documents, embedder=embedder, splitter=_splitter(card, embedder))
+
+    @classmethod
+    def remove(cls, name: str, *, ids: Sequence[str] = (), where: str | None = None) -> ChangeReport:
+        """Remove the documents that have one of `ids` or meet the filter `where`.
+
+        Raises:
+            IndexNotFoundError: there is none of that name.
+            ConfigError: the filter is wrong.
+            StoredIndexError: the disk is full, or the folder can't be written.
+        """
+        folder = store.existing(name)
+        with store.locked(folder):
+            return change.remove(folder, ids=ids, condition=where)
+
+    @classmethod
+    def compact(cls, name: str) -> ChangeReport:
+        """Merge small segments, and write those anew that hold removed documents.
+
+        Raises:
+            IndexNotFoundError: there is none of that name.
+            StoredIndexError: the disk is full, or the folder can't be written.
+        """
+        folder = store.existing(name)
+        with store.locked(folder):
+            return change.compact(folder)
+
+    def export(self, folder: Path) -> None:
+        """Write `documents.parquet` and `passages.parquet`, with the vectors, into a new folder.
+
+        Raises:
+            ConfigError: the folder holds something already.
+        """
+        export.write(self._segments, folder)
+
+    def refreshed(self) -> Self:
+        """This index where no newer generation is current, else that one, opened.
+
+        Raises:
+            IndexDamagedError: the newer one is damaged.
+        """
+        newest = current(self._folder).number
+        return self if newest == self.generation.number else type(self)(self._folder)
 
     def __len__(self) -> int:
         """Number of live passages."""
-        return self._ends[-1] if self._ends else 0
+        return self.generation.passages
 
     def check_embedder(self, embedder: Embedder) -> None:
         """Raise an IndexMismatchError where another embedder made the vectors."""
-        built = self.generation.embedder
-        if built.fingerprint != embedder.fingerprint:
-            raise IndexMismatchError(
-                f'Index "{self.name}" was built with "{built.name}" ({built.dimension} dimensions) but is asked '
-                f'with "{embedder.name}" ({embedder.dimension}). Rebuild it: odqa index build {self.name} --replace'
-            )
+        change.check_embedder(self.name, self.generation, embedder)
 
     def passage(self, row: int) -> Passage:
         """The passage at `row`."""
@@ -109,15 +174,62 @@ class Index:
 
     def passages(self) -> Iterator[Passage]:
         """All live passages, by row."""
-        return (self.passage(row) for row in range(len(self)))
+        return (self.passage(int(row)) for row in np.flatnonzero(self.rows()))
 
-    def nearest(self, queries: NDArray[np.float32], k: int) -> list[NDArray[np.int64]]:
-        """For each query, float32 (queries, dimensions), at least the rows of its `k` nearest passages."""
+    def documents(self) -> Iterator[Document]:
+        """All live documents."""
+        return (document for segment in self._segments for document in segment.documents())
+
+    def rows(self, where: str | None = None) -> NDArray[np.bool_]:
+        """Which rows are live and belong to a document that meets the filter, bool (rows,).
+
+        Raises:
+            ConfigError: the filter is wrong.
+        """
+        return self._filtered(where)
+
+    def _rows_where(self, where: str | None) -> NDArray[np.bool_]:
+        if where is not None:
+            pairs = zip(self._segments, change.matching(self._segments, where), strict=True)
+            parts = [mask[segment.owners] for segment, mask in pairs]
+        else:
+            parts = [np.ones(len(one), dtype=np.bool_) if one.live is None else one.live for one in self._segments]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
+
+    def nearest(self, queries: NDArray[np.float32], k: int, *, where: str | None = None) -> list[NDArray[np.int64]]:
+        """For each query, float32 (queries, dimensions), the rows of its `k` nearest passages and of all ties.
+
+        Raises:
+            ConfigError: the filter is wrong.
+        """
+        allowed = None if where is None else self.rows(where)
         found: list[list[NDArray[np.int64]]] = [[] for _ in queries]
         for number, segment in enumerate(self._segments):
-            for rows, near in zip(found, segment.vectors.nearest(queries, k), strict=True):
-                rows.append(near + self._begin(number))
-        return [np.concatenate(rows) for rows in found]
+            begin = self._begin(number)
+            mask = segment.live if allowed is None else allowed[begin : self._ends[number]]
+            for rows, near in zip(found, self._near(segment, queries, k, mask), strict=True):
+                rows.append(near + begin)
+        return [self._best(query, rows, k) for query, rows in zip(queries, found, strict=True)]
+
+    def _near(
+        self, segment: Segment, queries: NDArray[np.float32], k: int, mask: NDArray[np.bool_] | None
+    ) -> list[NDArray[np.int64]]:
+        """The `k` nearest of one segment and all that equal the last of them."""
+        depth, most = k, len(segment) if mask is None else int(mask.sum())
+        effort = self.generation.tuning.value if self.generation.tuning else 0
+        if not most:
+            return [np.empty(0, np.int64) for _ in queries]
+        while True:
+            depth = min(depth + 1, most)
+            scores, rows = segment.vectors.nearest(queries, depth, allowed=mask, effort=effort)
+            if depth == most or not (scores[:, -1] >= scores[:, k - 1] - _TIE).any():
+                return [found[found >= 0] for found in rows]
+            depth *= 4
+
+    def _best(self, query: NDArray[np.float32], rows: list[NDArray[np.int64]], k: int) -> NDArray[np.int64]:
+        """Of the nearest rows of each segment those nearest over all."""
+        everywhere = np.concatenate(rows) if rows else np.empty(0, np.int64)
+        return everywhere[with_ties(self.dense_scores(query, everywhere), k)]
 
     def dense_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The cosine of one query, float32 (dimensions,), and the passages at `rows`."""
@@ -129,9 +241,32 @@ class Index:
         return scores
 
     def sparse_scores(self, question: str) -> NDArray[np.float64]:
-        """BM25 of every passage over what the question could reach at most, float64 (passages,), in [0, 1)."""
+        """BM25 of every row over what the question could reach at most, float64 (rows,), in [0, 1)."""
         scores, reach = self._terms.scores(question)
         return scores / reach if reach else scores
 
     def _begin(self, number: int) -> int:
         return self._ends[number - 1] if number else 0
+
+
+def with_ties(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Places of the `count` largest scores and of all that equal the last of them."""
+    if len(scores) <= count:
+        return np.arange(len(scores))
+    return np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+
+
+def _splitter(card: Card, embedder: Embedder) -> Splitter:
+    tokens = building.passage_tokens(card.passages, embedder.max_tokens)
+    return Splitter(embedder.tokenizer, max_tokens=tokens, overlap=card.passages.overlap)
+
+
+def _opened(folder: Path) -> tuple[Generation, list[Segment]]:
+    """The current generation and its segments; again where a writer went on meanwhile and cleared them away."""
+    while True:
+        generation = current(folder)
+        try:
+            return generation, change.opened(folder, generation)
+        except IndexDamagedError:
+            if current(folder).number == generation.number:
+                raise

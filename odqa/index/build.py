@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -14,10 +14,22 @@ from numpy.typing import NDArray
 
 import odqa
 from odqa.errors import ConfigError, CorpusError
-from odqa.index import files, segment, vectors
-from odqa.index.generation import EmbedderStamp, Generation, SegmentStamp, collect_garbage, commit
-from odqa.index.segment import Draft
+from odqa.index import draft, files, tuning, vectors
+from odqa.index.draft import Draft, text_hash
+from odqa.index.generation import (
+    EmbedderStamp,
+    Generation,
+    NamedFile,
+    SegmentStamp,
+    Tuning,
+    collect_garbage,
+    commit,
+    still_is,
+)
+from odqa.index.journal import Entry, Journal, key
+from odqa.index.segment import Segment
 from odqa.index.terms import Analyzer
+from odqa.index.vectors import Codec, Vectors
 from odqa.recipes import Card, PassageCard
 from odqa.types import Document, Passage
 
@@ -45,7 +57,7 @@ class PassageSplitter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What went into an index; `skipped` documents had no text."""
+    """What went into an index; `skipped` documents had no text, `resumed` segments were finished before."""
 
     name: str
     generation: int
@@ -54,11 +66,101 @@ class BuildReport:
     segments: int
     skipped: int
     size: int
+    resumed: int = 0
 
 
 @dataclass(slots=True)
-class _Counts:
+class Intake:
+    """Documents on their way in: those with text, each id once."""
+
+    documents: Iterable[Document]
     skipped: int = 0
+    ids: set[str] = field(default_factory=set)
+
+    def __iter__(self) -> Iterator[Document]:
+        """Pass on the documents that hold text.
+
+        Raises:
+            CorpusError: an id stands twice.
+        """
+        for document in self.documents:
+            if not document.text.strip():
+                self.skipped += 1
+                continue
+            if document.id in self.ids:
+                raise CorpusError(f'The document id "{document.id}" stands twice in the corpus; ids must be unique.')
+            self.ids.add(document.id)
+            yield document
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentWriter:
+    """What it takes to write segments into an index's folder.
+
+    Attributes:
+        folder: The index's folder.
+        analyzer: Text to terms.
+        codec: Vectors to bytes.
+        embedder: Text to vectors.
+        owned: Opened segments whose embeddings are used again.
+        staged: Write vectors beside the segment, to be encoded when all are known.
+    """
+
+    folder: Path
+    analyzer: Analyzer
+    codec: Codec
+    embedder: PassageEmbedder
+    owned: Sequence[Segment] = ()
+    staged: bool = False
+
+    def write(self, made: Draft, description: str) -> Entry:
+        """Write one segment, on the disk when this returns."""
+        name = uuid4().hex[:12]
+        stamp = draft.write(self.folder / "segments" / name, made, self.analyzer)
+        codes = self._codes(made.texts, description)
+        staged = None
+        if self.staged:
+            staged = write_file(self.folder, f"staged/{name}.faiss", self.codec, codes)
+        else:
+            stamp = with_vectors(self.folder, stamp, self.codec, codes)
+        return Entry(segment=stamp, digest=draft.digest(made.documents), staged=staged)
+
+    def _codes(self, texts: list[str], description: str) -> NDArray[np.uint8]:
+        hashes = [text_hash(text) for text in texts]
+        known = self._known(list(dict.fromkeys(hashes)))
+        new = {name: text for name, text in zip(hashes, texts, strict=True) if name not in known}
+        if new:
+            embedded = self.embedder.embed_passages(list(new.values()), description=description)
+            known |= dict(zip(new, self.codec.encode(vectors.unit(embedded)), strict=True))
+        return np.stack([known[name] for name in hashes])
+
+    def _known(self, hashes: list[bytes]) -> dict[bytes, NDArray[np.uint8]]:
+        found: dict[bytes, NDArray[np.uint8]] = {}
+        for segment in self.owned:
+            rows = segment.rows_with([name for name in hashes if name not in found])
+            if rows:
+                found |= zip(rows, segment.vectors.codes(np.array(list(rows.values()))), strict=True)
+        return found
+
+
+def write_file(folder: Path, name: str, codec: Codec, codes: NDArray[np.uint8] | None = None) -> NamedFile:
+    """Write a codec, with `codes` where they are given, as the file `name` of the index in `folder`."""
+    path = folder / name
+    files.make_folder(path.parent)
+    files.remove(path)
+    with files.create(path) as file:
+        if codes is None:
+            codec.save(file.write)
+        else:
+            codec.write(codes, file.write)
+    files.sync_folder(path.parent)
+    return NamedFile(name=name, stamp=file.stamp)
+
+
+def with_vectors(folder: Path, stamp: SegmentStamp, codec: Codec, codes: NDArray[np.uint8]) -> SegmentStamp:
+    """Write a segment's vectors, the last of its files."""
+    made = write_file(folder, f"segments/{stamp.name}/vectors.faiss", codec, codes)
+    return stamp.model_copy(update={"files": {**stamp.files, "vectors.faiss": made.stamp}})
 
 
 def build(
@@ -69,50 +171,84 @@ def build(
     embedder: PassageEmbedder,
     splitter: PassageSplitter,
     number: int,
-    segment_passages: int = SEGMENT_PASSAGES,
+    segment_passages: int | None = None,
+    recall: float = tuning.RECALL,
 ) -> BuildReport:
     """Write `documents` as generation `number` of the index in `folder`; the caller holds its lock.
 
-    Until the last step readers see the generation before, or none.
+    Until the last step readers see the generation before, or none. A build that was killed goes on after its last
+    finished segment, as far as the documents are still the same.
 
     Raises:
         CorpusError: an id stands twice, or no document holds any text.
         ConfigError: the card asks for what can't be.
         StoredIndexError: the disk is full or the folder can't be written.
     """
-    vectors.check_factory(card.factory)
-    analyzer = Analyzer(card.terms)
-    counts = _Counts()
-    with files.writing(folder.name, folder):
-        files.make_folder(folder / "segments")
-        stamps: list[SegmentStamp] = []
-        for draft in _drafts(_with_text(documents, counts), splitter, segment_passages):
-            texts = draft.texts
-            embedded = embedder.embed_passages(texts, description=f"Embedding segment {len(stamps) + 1}")
-            place = folder / "segments" / uuid4().hex[:12]
-            stamps.append(segment.write(place, draft, embedded, analyzer, card.factory))
-        if not stamps:
-            raise CorpusError(f"The corpus holds no text ({counts.skipped} empty documents). Give it documents.")
-        files.sync_folder(folder / "segments")
-        generation = Generation(
-            number=number,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            odqa=odqa.__version__,
-            card=card,
-            embedder=EmbedderStamp(name=embedder.name, fingerprint=embedder.fingerprint, dimension=embedder.dimension),
-            segments=tuple(stamps),
-        )
-        commit(folder, generation)
-        collect_garbage(folder, generation)
-    return BuildReport(
-        folder.name,
-        number,
-        generation.documents,
-        generation.passages,
-        len(stamps),
-        counts.skipped,
-        generation.size,
+    codec = Codec(card.factory, embedder.dimension)
+    staged = card.factory != vectors.FLAT
+    first = Codec(vectors.FLAT, embedder.dimension) if staged else codec
+    writer = SegmentWriter(folder, Analyzer(card.terms), first, embedder, staged=staged)
+    intake, journal = Intake(documents), Journal(folder, key(card, embedder.fingerprint, number))
+    resumed = write_segments(intake, journal, writer, splitter, segment_passages)
+    if not journal.entries:
+        raise CorpusError(f"The corpus holds no text ({intake.skipped} empty documents). Give it documents.")
+    stamps, trained, tuned = _encoded(folder, journal.entries, codec, recall) if staged else _plain(journal.entries)
+    generation = Generation(
+        number=number,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        odqa=odqa.__version__,
+        card=card,
+        embedder=EmbedderStamp(name=embedder.name, fingerprint=embedder.fingerprint, dimension=embedder.dimension),
+        segments=stamps,
+        codec=trained,
+        tuning=tuned,
     )
+    commit(folder, generation)
+    collect_garbage(folder, generation)
+    counts = (generation.documents, generation.passages, len(stamps), intake.skipped, generation.size)
+    return BuildReport(folder.name, number, *counts, resumed)
+
+
+def write_segments(
+    documents: Iterable[Document],
+    journal: Journal,
+    writer: SegmentWriter,
+    splitter: PassageSplitter,
+    segment_passages: int | None,
+) -> int:
+    """Write what isn't written yet, noting each segment in the journal; returns how many were written before."""
+
+    def sound(entry: Entry) -> bool:
+        named = [*entry.segment.all_files(), *([(entry.staged.name, entry.staged.stamp)] if entry.staged else ())]
+        return all(still_is(writer.folder / name, stamp) for name, stamp in named)
+
+    rest = journal.resume(documents, sound)
+    resumed = len(journal.entries)
+    for made in _drafts(rest, splitter, SEGMENT_PASSAGES if segment_passages is None else segment_passages):
+        journal.add(writer.write(made, f"Embedding segment {len(journal.entries) + 1}"))
+    return resumed
+
+
+_Finished = tuple[tuple[SegmentStamp, ...], NamedFile | None, Tuning | None]
+
+
+def _plain(entries: list[Entry]) -> _Finished:
+    return tuple(entry.segment for entry in entries), None, None
+
+
+def _encoded(folder: Path, entries: list[Entry], codec: Codec, recall: float) -> _Finished:
+    """Train the codec on a sample of the staged vectors, encode them all, and choose how far to look."""
+    staged = [Vectors(folder / entry.staged.name) for entry in entries if entry.staged]
+    trained = None
+    if not codec.trained:
+        codec.train(tuning.sample(staged, codec.sample_size))
+        trained = write_file(folder, f"codecs/{uuid4().hex[:12]}.faiss", codec)
+    stamps = tuple(
+        with_vectors(folder, entry.segment, codec, codec.encode(one.rows(np.arange(len(one)))))
+        for entry, one in zip(entries, staged, strict=True)
+    )
+    encoded = [Vectors(folder / "segments" / stamp.name / "vectors.faiss") for stamp in stamps]
+    return stamps, trained, tuning.tune(encoded, staged, recall)
 
 
 def passage_tokens(card: PassageCard, limit: int) -> int:
@@ -129,26 +265,14 @@ def passage_tokens(card: PassageCard, limit: int) -> int:
     return tokens
 
 
-def _with_text(documents: Iterable[Document], counts: _Counts) -> Iterator[Document]:
-    seen: set[str] = set()
-    for document in documents:
-        if not document.text.strip():
-            counts.skipped += 1
-            continue
-        if document.id in seen:
-            raise CorpusError(f'The document id "{document.id}" stands twice in the corpus; ids must be unique.')
-        seen.add(document.id)
-        yield document
-
-
 def _drafts(documents: Iterable[Document], splitter: PassageSplitter, passages: int) -> Iterator[Draft]:
-    draft, rows = Draft(), 0
+    made, rows = Draft(), 0
     for document in documents:
         found = list(splitter.split(document))
-        if draft.documents and (rows + len(found) > passages or draft.characters > SEGMENT_CHARACTERS):
-            yield draft
-            draft, rows = Draft(), 0
-        draft.add(document, found)
+        if made.documents and (rows + len(found) > passages or made.characters > SEGMENT_CHARACTERS):
+            yield made
+            made, rows = Draft(), 0
+        made.add(document, found)
         rows += len(found)
-    if draft.documents:
-        yield draft
+    if made.documents:
+        yield made

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,9 @@ from typing import Any, BinaryIO, cast
 from pydantic import BaseModel, ConfigDict
 
 from odqa.errors import StoredIndexError
+
+_BLOCK = 1 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class FileStamp(BaseModel):
@@ -25,11 +27,55 @@ class FileStamp(BaseModel):
     sha256: str
 
 
+class Disk:
+    """All that odqa does to a disk, one method an operation; tests put a failing one in its place."""
+
+    def create(self, path: Path) -> BinaryIO:
+        """Open a new file."""
+        return cast(BinaryIO, path.open("xb", buffering=0))
+
+    def write(self, file: BinaryIO, data: memoryview) -> None:
+        """Append all of `data`."""
+        while data:
+            data = data[file.write(data) :]
+
+    def sync(self, file: BinaryIO) -> None:
+        """Bring what was written to the disk."""
+        os.fsync(file.fileno())
+
+    def sync_folder(self, path: Path) -> None:
+        """Bring a folder's entries to the disk."""
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Put `source` in the place of `target`, in one step."""
+        source.replace(target)
+
+    def make_folder(self, path: Path) -> None:
+        """Make one folder."""
+        path.mkdir(exist_ok=True)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or an empty folder."""
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+
+
+disk = Disk()
+
+
 class HashedFile:
-    """A file being written; it counts and hashes what passes."""
+    """A file being written; it counts and hashes what passes, in large blocks."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._pending = bytearray()
         self._digest = hashlib.sha256()
         self._size = 0
         self.closed = False
@@ -37,95 +83,115 @@ class HashedFile:
     def write(self, data: Any) -> int:
         """Append `data` whole (bytes or another buffer) and return its length in bytes."""
         view = memoryview(data).cast("B")
-        self._file.write(view)
-        self._digest.update(view)
         self._size += len(view)
+        if len(view) >= _BLOCK:
+            self.finish()
+            self._pass_on(view)
+        else:
+            self._pending += view
+            if len(self._pending) >= _BLOCK:
+                self.finish()
         return len(view)
+
+    def finish(self) -> None:
+        """Pass on what was held back."""
+        pending, self._pending = self._pending, bytearray()
+        if pending:
+            self._pass_on(memoryview(pending))
 
     def tell(self) -> int:
         """Bytes written so far."""
         return self._size
 
     def flush(self) -> None:
-        """Hand buffered bytes to the system."""
-        self._file.flush()
+        """Do nothing: `create` brings all to the disk at its end."""
 
     def close(self) -> None:
-        """Take no more; `create` brings what was written to the disk."""
+        """Take no more."""
         self.closed = True
 
     @property
     def stamp(self) -> FileStamp:
         """Size and SHA-256 of all that was written."""
+        self.finish()
         return FileStamp(size=self._size, sha256=self._digest.hexdigest())
+
+    def _pass_on(self, view: memoryview) -> None:
+        self._digest.update(view)
+        disk.write(self._file, view)
 
 
 @contextmanager
 def create(path: Path) -> Iterator[HashedFile]:
-    """A new file, on the disk (fsync) when the block ends."""
-    with path.open("xb") as raw:
-        yield HashedFile(cast(BinaryIO, raw))
-        raw.flush()
-        os.fsync(raw.fileno())
+    """A new file, on the disk when the block ends.
+
+    Raises:
+        StoredIndexError: no space, no right, a read-only disk; as all functions here.
+    """
+    with _refusals(path), disk.create(path) as raw:
+        file = HashedFile(raw)
+        yield file
+        file.finish()
+        disk.sync(raw)
 
 
-def publish(path: Path, data: bytes) -> None:
+def publish(path: Path, data: bytes) -> FileStamp:
     """Put `data` at `path` in one step: readers see the old file or the new one, whole."""
     draft = path.with_name(f".{path.name}.draft")
-    draft.unlink(missing_ok=True)
-    with create(draft) as file:
-        file.write(data)
-    draft.replace(path)
-    sync_folder(path.parent)
+    with _refusals(path):
+        disk.remove(draft)
+        with create(draft) as file:
+            file.write(data)
+        disk.rename(draft, path)
+        disk.sync_folder(path.parent)
+    return file.stamp
 
 
 def make_folder(path: Path) -> None:
-    """A folder whose entry in its parent is on the disk."""
-    path.mkdir(parents=True, exist_ok=True)
-    sync_folder(path.parent)
+    """A folder, and those above it, each on the disk as its parent's entry."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        with _refusals(path):
+            disk.make_folder(path)
+            disk.sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make new entries in `path` durable."""
+    with _refusals(path):
+        disk.sync_folder(path)
 
 
 def move(source: Path, target: Path) -> None:
     """Rename within one folder, on the disk when it returns."""
-    source.rename(target)
-    sync_folder(target.parent)
+    with _refusals(source):
+        disk.rename(source, target)
+        disk.sync_folder(target.parent)
 
 
-def remove_tree(path: Path) -> None:
-    """Remove a file or folder that nothing refers to any more."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def sync_folder(path: Path) -> None:
-    """Make renames and new entries in `path` durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all in it, that nothing refers to any more."""
+    with _refusals(path):
+        if path.is_dir():
+            for inside in sorted(path.iterdir()):
+                remove(inside)
+        disk.remove(path)
 
 
 @contextmanager
-def writing(name: str, folder: Path) -> Iterator[None]:
-    """Turn the system's refusals into one sentence about index `name`.
-
-    Raises:
-        StoredIndexError: no space, no right, a read-only disk.
-    """
+def _refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:
-            raise
-        reason = os.strerror(error.errno)
-        advice = {
-            errno.ENOSPC: "Free some space, or set ODQA_HOME to a folder on another disk.",
-            errno.EDQUOT: "Free some space, or set ODQA_HOME to a folder on another disk.",
-        }.get(error.errno, "Choose a folder that you may write to with ODQA_HOME.")
-        place = error.filename if error.filename is not None else folder
-        raise StoredIndexError(
-            f'Index "{name}" was left as it was: can\'t write {place}: {reason}. {advice}'
-        ) from error
+        raise refusal(path, error) from error
+
+
+def refusal(path: Path, error: OSError) -> StoredIndexError:
+    """What the system refused, as one sentence and what to do about it."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    free = error.errno in _FULL
+    advice = "Free some space, or set" if free else "Choose a folder that you may write to, or set"
+    place = path if error.filename is None else error.filename
+    return StoredIndexError(
+        f"Can't write {place}: {reason}. The index was left as it was. {advice} ODQA_HOME to a folder elsewhere."
+    )

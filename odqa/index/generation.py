@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from odqa.recipes import Card
 FORMAT = 1
 KEPT_GENERATIONS = 2
 CURRENT = "CURRENT"
+JOURNAL = "journal.json"
+_OWNED = ("generation-*.json", "segments/*", "tombstones/*", "codecs/*", "staged/*", JOURNAL, ".*.draft")
 
 
 class _Record(BaseModel):
@@ -31,14 +34,57 @@ class EmbedderStamp(_Record):
     dimension: int
 
 
+class NamedFile(_Record):
+    """A file that several generations may share; `name` is its path in the index's folder."""
+
+    name: str
+    stamp: FileStamp
+
+
+class Tombstones(NamedFile):
+    """Which documents of a segment are removed, and how many documents and passages that makes."""
+
+    documents: int
+    passages: int
+
+
+class Tuning(_Record):
+    """How far an approximate search looks: the FAISS parameter that reached the recall asked for.
+
+    `recall` is recall@10 against exact search on a sample of passages; 0 of `value` is a search without parameter.
+    """
+
+    parameter: str
+    value: int
+    recall: float
+    asked: float
+
+
 class SegmentStamp(_Record):
-    """One live segment: what it holds, and every file's size and SHA-256. Tombstone files are named here too."""
+    """One live segment: what it holds, the removed included, and every file's size and SHA-256."""
 
     name: str
     documents: int
     passages: int
     files: dict[str, FileStamp]
-    tombstones: FileStamp | None = None
+    tombstones: Tombstones | None = None
+
+    @property
+    def live_documents(self) -> int:
+        """Documents that are not removed."""
+        return self.documents - (self.tombstones.documents if self.tombstones else 0)
+
+    @property
+    def live_passages(self) -> int:
+        """Passages that are not removed."""
+        return self.passages - (self.tombstones.passages if self.tombstones else 0)
+
+    def all_files(self) -> Iterator[tuple[str, FileStamp]]:
+        """Every file's path in the index's folder, with its stamp."""
+        for name, stamp in self.files.items():
+            yield f"segments/{self.name}/{name}", stamp
+        if self.tombstones:
+            yield self.tombstones.name, self.tombstones.stamp
 
 
 class Generation(_Record):
@@ -51,21 +97,28 @@ class Generation(_Record):
     card: Card
     embedder: EmbedderStamp
     segments: tuple[SegmentStamp, ...]
+    codec: NamedFile | None = None
+    tuning: Tuning | None = None
 
     @property
     def documents(self) -> int:
         """Live documents."""
-        return sum(segment.documents for segment in self.segments)
+        return sum(segment.live_documents for segment in self.segments)
 
     @property
     def passages(self) -> int:
         """Live passages."""
-        return sum(segment.passages for segment in self.segments)
+        return sum(segment.live_passages for segment in self.segments)
 
     @property
     def size(self) -> int:
-        """Bytes of all segments' files."""
-        return sum(stamp.size for segment in self.segments for stamp in segment.files.values())
+        """Bytes of all files."""
+        return sum(stamp.size for stamp in self.all_files().values())
+
+    def all_files(self) -> dict[str, FileStamp]:
+        """Every file that this generation needs, by its path in the index's folder."""
+        found = dict(pair for segment in self.segments for pair in segment.all_files())
+        return found | ({self.codec.name: self.codec.stamp} if self.codec else {})
 
 
 def file_name(number: int) -> str:
@@ -74,9 +127,23 @@ def file_name(number: int) -> str:
 
 
 def encode(generation: Generation) -> bytes:
-    """The file's only valid form: JSON with sorted keys and the SHA-256 of all the rest."""
-    body = generation.model_dump(mode="json")
+    """The file's only valid form; see `seal`."""
+    return seal(generation.model_dump(mode="json"))
+
+
+def seal(body: dict[str, Any]) -> bytes:
+    """JSON with sorted keys and the SHA-256 of all the rest."""
     return _canonical({**body, "checksum": hashlib.sha256(_canonical(body)).hexdigest()})
+
+
+def unseal(data: bytes) -> dict[str, Any] | None:
+    """What `seal` was given; None where a byte differs from what it made."""
+    try:
+        body = json.loads(data)
+        body.pop("checksum")
+        return body if seal(body) == data else None
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
 
 
 def _canonical(body: dict[str, Any]) -> bytes:
@@ -87,22 +154,21 @@ def decode(data: bytes, path: Path) -> Generation:
     """Read a generation back.
 
     Raises:
-        IndexDamagedError: a byte differs from what was written, or a newer odqa wrote it.
+        IndexDamagedError: a byte differs from what was written, or another odqa wrote it.
     """
-    try:
-        body = json.loads(data)
-        body.pop("checksum")
-        if body["format"] > FORMAT:
-            raise IndexDamagedError(
-                f"{path} has format {body['format']}, newer than this odqa reads ({FORMAT}). Upgrade odqa."
-            )
-        generation = Generation.model_validate(body)
-        intact = encode(generation) == data
-    except (ValueError, KeyError, AttributeError, TypeError, ValidationError):
-        intact = False
-    if not intact:
+    body = unseal(data)
+    if body is None:
         raise IndexDamagedError(f"{path} is damaged: its bytes don't match its checksum. Rebuild the index.")
-    return generation
+    written = body.get("format")
+    if not isinstance(written, int) or written > FORMAT:
+        raise IndexDamagedError(f"{path} has format {written}, newer than this odqa reads ({FORMAT}). Upgrade odqa.")
+    try:
+        return Generation.model_validate(body)
+    except ValidationError:
+        maker = f"odqa {body.get('odqa', 'of unknown version')}"
+        raise IndexDamagedError(
+            f"{path} was written by {maker}, which this one can't read. Rebuild the index."
+        ) from None
 
 
 def commit(folder: Path, generation: Generation) -> None:
@@ -136,15 +202,39 @@ def current(folder: Path) -> Generation:
     return decode(data, path)
 
 
+def kept(folder: Path, newest: Generation) -> list[Generation]:
+    """The newest generation and those before it that are kept.
+
+    Raises:
+        IndexDamagedError: one of those before is damaged.
+    """
+    paths = [folder / file_name(newest.number - age) for age in range(1, KEPT_GENERATIONS)]
+    return [newest, *(decode(path.read_bytes(), path) for path in paths if path.is_file())]
+
+
 def collect_garbage(folder: Path, newest: Generation) -> None:
-    """Remove generations before the last two, and segments that no kept generation names."""
-    kept = {file_name(newest.number - age): None for age in range(KEPT_GENERATIONS)}
-    live = {segment.name for segment in newest.segments}
-    for path in sorted(folder.glob("generation-*.json")):
-        if path.name not in kept:
-            files.remove_tree(path)
-        elif path.name != file_name(newest.number):
-            live |= {segment.name for segment in decode(path.read_bytes(), path).segments}
-    for segment in folder.glob("segments/*"):
-        if segment.name not in live:
-            files.remove_tree(segment)
+    """Remove all that no kept generation names."""
+    try:
+        generations = kept(folder, newest)
+    except IndexDamagedError:
+        generations = [newest]
+    live = {file_name(one.number) for one in generations}
+    live |= {_owner(name) for one in generations for name in one.all_files()}
+    for pattern in _OWNED:
+        for path in sorted(folder.glob(pattern)):
+            if str(path.relative_to(folder)) not in live:
+                files.remove(path)
+
+
+def _owner(name: str) -> str:
+    """The file or the segment's folder that stands or falls as one."""
+    return name.rsplit("/", 1)[0] if name.startswith("segments/") else name
+
+
+def still_is(path: Path, stamp: FileStamp) -> bool:
+    """Whether the file's bytes are those that were written."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == stamp.sha256
+    except OSError:
+        return False

@@ -1,153 +1,58 @@
 """A segment: documents, their passages, vectors and terms, where row i is the same passage everywhere.
 
 Files: `documents.arrow`, `passages.arrow`, `terms.arrow`, `postings.arrow` (Arrow IPC, one record batch each,
-uncompressed, memory-mapped) and `vectors.faiss`. A segment is written once and never changed.
+uncompressed, memory-mapped) and `vectors.faiss`. A segment is written once and never changed; what is removed from
+it stands in a tombstone file beside it.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from odqa.errors import IndexDamagedError
-from odqa.index import files, vectors
+from odqa.index import files
 from odqa.index.files import FileStamp
-from odqa.index.generation import SegmentStamp
-from odqa.index.terms import Analyzer, Postings
+from odqa.index.generation import SegmentStamp, Tombstones
+from odqa.index.terms import Postings
 from odqa.index.vectors import Vectors
-from odqa.types import Document, Passage, Section, section_at
-
-_SECTION = pa.struct([("start", pa.int64()), ("page", pa.int32()), ("heading", pa.large_string())])
-_DOCUMENTS = pa.schema(
-    [
-        ("id", pa.large_string()),
-        ("title", pa.large_string()),
-        ("text", pa.large_string()),
-        ("metadata", pa.large_string()),
-        ("sections", pa.large_list(_SECTION)),
-    ]
-)
-_PASSAGES = pa.schema(
-    [
-        ("document", pa.int64()),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("start_byte", pa.int64()),
-        ("end_byte", pa.int64()),
-        ("terms", pa.int32()),
-    ]
-)
-
-
-@dataclass(slots=True)
-class Draft:
-    """The documents and passages that will become a segment."""
-
-    documents: list[Document] = field(default_factory=list)
-    passages: list[list[Passage]] = field(default_factory=list)
-    characters: int = 0
-
-    def add(self, document: Document, passages: list[Passage]) -> None:
-        """Take a document and its passages."""
-        self.documents.append(document)
-        self.passages.append(passages)
-        self.characters += len(document.text)
-
-    @property
-    def texts(self) -> list[str]:
-        """The text of each passage, by row."""
-        return [passage.text for passages in self.passages for passage in passages]
-
-
-def write(folder: Path, draft: Draft, embedded: NDArray[np.float32], analyzer: Analyzer, factory: str) -> SegmentStamp:
-    """Write a segment into a new folder; `embedded` is float32 (passages, dimensions) of any length."""
-    postings = analyzer.postings(draft.texts)
-    files.make_folder(folder)
-    stamps = {
-        "documents.arrow": _write_arrow(folder / "documents.arrow", _documents(draft.documents)),
-        "passages.arrow": _write_arrow(folder / "passages.arrow", _passages(draft, postings.lengths)),
-        "terms.arrow": _write_arrow(folder / "terms.arrow", _terms(postings)),
-        "postings.arrow": _write_arrow(folder / "postings.arrow", _postings(postings)),
-    }
-    with files.create(folder / "vectors.faiss") as file:
-        vectors.write(embedded, factory, file.write)
-    stamps["vectors.faiss"] = file.stamp
-    files.sync_folder(folder)
-    return SegmentStamp(name=folder.name, documents=len(draft.documents), passages=len(postings.lengths), files=stamps)
-
-
-def _write_arrow(path: Path, batch: pa.RecordBatch) -> FileStamp:
-    with files.create(path) as file:
-        with pa.PythonFile(file, mode="w") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        return file.stamp
-
-
-def _documents(documents: Sequence[Document]) -> pa.RecordBatch:
-    rows = [
-        {
-            "id": document.id,
-            "title": document.title,
-            "text": document.text,
-            "metadata": json.dumps(dict(document.metadata), ensure_ascii=False),
-            "sections": [
-                {"start": section.start, "page": section.page, "heading": section.heading}
-                for section in document.sections
-            ],
-        }
-        for document in documents
-    ]
-    return pa.RecordBatch.from_pylist(rows, schema=_DOCUMENTS)
-
-
-def _passages(draft: Draft, lengths: NDArray[np.int32]) -> pa.RecordBatch:
-    rows = [
-        (number, passage.start, passage.end, *places)
-        for number, (document, passages) in enumerate(zip(draft.documents, draft.passages, strict=True))
-        for passage, places in zip(passages, _bytes(document.text, passages), strict=True)
-    ]
-    columns = [*np.array(rows, dtype=np.int64).reshape(-1, 5).T, lengths]
-    return pa.RecordBatch.from_arrays([pa.array(np.ascontiguousarray(column)) for column in columns], schema=_PASSAGES)
-
-
-def _bytes(text: str, passages: Sequence[Passage]) -> Iterator[tuple[int, int]]:
-    """Where passages, by rising start, stand in their document's UTF-8 form."""
-    at = start = 0
-    for passage in passages:
-        start += len(text[at : passage.start].encode())
-        at = passage.start
-        yield start, start + len(passage.text.encode())
-
-
-def _terms(postings: Postings) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([postings.terms, pa.array(postings.starts[1:])], names=["term", "end"])
-
-
-def _postings(postings: Postings) -> pa.RecordBatch:
-    arrays = [pa.array(postings.passages), pa.array(postings.counts)]
-    return pa.RecordBatch.from_arrays(arrays, names=["passage", "count"])
+from odqa.types import Document, Passage, Scalar, Section, section_at
 
 
 class Segment:
-    """An opened segment, memory-mapped."""
+    """An opened segment, memory-mapped.
 
-    def __init__(self, folder: Path, stamp: SegmentStamp) -> None:
+    Attributes:
+        stamp: What the generation says of it.
+        live_documents: bool (documents,), those not removed; None where all are live.
+        live: bool (passages,), likewise.
+        postings: Its terms.
+        vectors: Its vectors.
+    """
+
+    def __init__(self, root: Path, stamp: SegmentStamp) -> None:
         """Open the files that `stamp` names, checking that each is there with its size.
 
         Raises:
             IndexDamagedError: a file is missing, has another size, or can't be read.
         """
-        for name, written in stamp.files.items():
-            check_size(folder / name, written)
+        for name, written in stamp.all_files():
+            check_size(root / name, written)
+        folder = root / "segments" / stamp.name
         self.stamp = stamp
         self._documents = _read_arrow(folder / "documents.arrow")
         self._passages = _read_arrow(folder / "passages.arrow")
+        self.live_documents = _live_documents(root, stamp)
+        self.live = None if self.live_documents is None else self.live_documents[self.owners]
         self.vectors = Vectors(folder / "vectors.faiss")
         terms, postings = _read_arrow(folder / "terms.arrow"), _read_arrow(folder / "postings.arrow")
         self.postings = Postings(
@@ -156,11 +61,17 @@ class Segment:
             postings["passage"].to_numpy(),
             postings["count"].to_numpy(),
             self._passages["terms"].to_numpy(),
+            self.live,
         )
 
     def __len__(self) -> int:
-        """Number of passages."""
+        """Number of passages, the removed included."""
         return self.stamp.passages
+
+    @cached_property
+    def owners(self) -> NDArray[np.int64]:
+        """The document of each passage, int64 (passages,)."""
+        return np.asarray(self._passages["document"].to_numpy())
 
     def passage(self, row: int) -> Passage:
         """The passage at `row`, its text cut from the document's bytes."""
@@ -180,23 +91,85 @@ class Segment:
             sections=(section_at(sections, start), *kept) if sections else (),
         )
 
+    def document(self, number: int) -> Document:
+        """The document of that number in the segment."""
+        given = {name: self._documents[name][number].as_py() for name in ("id", "text", "title", "metadata")}
+        return Document(**given | {"metadata": json.loads(given["metadata"])}, sections=self._sections(number))
+
+    def live_numbers(self) -> NDArray[np.int64]:
+        """Numbers of the documents that are not removed."""
+        everything = np.arange(self.stamp.documents)
+        return everything if self.live_documents is None else everything[self.live_documents]
+
+    def documents(self) -> Iterator[Document]:
+        """The live documents, by number."""
+        return (self.document(int(number)) for number in self.live_numbers())
+
+    def rows_of(self, number: int) -> range:
+        """The rows of a document's passages."""
+        first, last = np.searchsorted(self.owners, [number, number + 1])
+        return range(int(first), int(last))
+
+    def with_ids(self, ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Which documents are live and have one of `ids`, bool (documents,)."""
+        wanted = pa.array(ids, pa.large_string())
+        found = np.asarray(pc.is_in(self._documents["id"], value_set=wanted).to_numpy(zero_copy_only=False))
+        return found if self.live_documents is None else found & self.live_documents
+
+    def rows_with(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """For each hash of a passage's text that is here, one row that has it."""
+        wanted = pa.array(hashes, pa.binary(16))
+        places = pc.index_in(self._passages["hash"], value_set=wanted)
+        rows = np.flatnonzero(places.is_valid().to_numpy(zero_copy_only=False))
+        return {hashes[places[int(row)].as_py()]: int(row) for row in rows}
+
+    def column(self, name: str) -> list[Scalar]:
+        """A value for each document: its id, its title or a key of its metadata; None where it has none."""
+        if name in ("id", "title"):
+            found: list[Scalar] = self._documents[name].to_pylist()
+            return found
+        return [metadata.get(name) for metadata in self.metadata]
+
+    @cached_property
+    def metadata(self) -> list[dict[str, Scalar]]:
+        """The metadata of each document."""
+        return [json.loads(text) for text in self._documents["metadata"].to_pylist()]
+
     def _sections(self, number: int) -> tuple[Section, ...]:
         return tuple(Section(**section) for section in self._documents["sections"][number].as_py())
 
-    def documents(self) -> list[Document]:
-        """All documents, by row."""
-        return [
-            Document(row["id"], row["text"], row["title"], json.loads(row["metadata"]), self._sections(number))
-            for number, row in enumerate(self._documents.to_pylist())
-        ]
+
+def bury(root: Path, name: str, segment: Segment, dead: NDArray[np.bool_]) -> SegmentStamp:
+    """Write the tombstone file `name` for all documents of a segment that are `dead` now or were before."""
+    gone = dead if segment.live_documents is None else dead | ~segment.live_documents
+    data = io.BytesIO()
+    np.save(data, np.flatnonzero(gone))
+    files.make_folder((root / name).parent)
+    with files.create(root / name) as file:
+        file.write(data.getvalue())
+    files.sync_folder((root / name).parent)
+    passages = int(gone[segment.owners].sum())
+    tombstones = Tombstones(name=name, stamp=file.stamp, documents=int(gone.sum()), passages=passages)
+    return segment.stamp.model_copy(update={"tombstones": tombstones})
+
+
+def _live_documents(root: Path, stamp: SegmentStamp) -> NDArray[np.bool_] | None:
+    if stamp.tombstones is None:
+        return None
+    data = (root / stamp.tombstones.name).read_bytes()
+    if sha256(data).hexdigest() != stamp.tombstones.stamp.sha256:
+        raise IndexDamagedError(f"{root / stamp.tombstones.name} is damaged. Rebuild the index.")
+    live = np.ones(stamp.documents, dtype=np.bool_)
+    live[np.load(io.BytesIO(data), allow_pickle=False)] = False
+    return live
 
 
 def check_size(path: Path, stamp: FileStamp) -> None:
     """Raise an IndexDamagedError where the file is missing or has another size than the one written."""
     try:
         size = path.stat().st_size
-    except FileNotFoundError:
-        raise IndexDamagedError(f"{path} is missing. Rebuild the index.") from None
+    except OSError as error:
+        raise IndexDamagedError(f"{path} can't be read: {error.strerror}. Rebuild the index.") from None
     if size != stamp.size:
         raise IndexDamagedError(f"{path} has {size} bytes, not the {stamp.size} that were written. Rebuild the index.")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,8 +13,7 @@ from filelock import FileLock, Timeout
 from odqa import config, progress
 from odqa.errors import ConfigError, IndexDamagedError, IndexLockedError, IndexNotFoundError, StoredIndexError
 from odqa.index import files
-from odqa.index.files import FileStamp
-from odqa.index.generation import CURRENT, KEPT_GENERATIONS, Generation, current, decode, file_name
+from odqa.index.generation import CURRENT, Generation, SegmentStamp, current, kept, still_is
 
 LOCK = "lock"
 
@@ -76,11 +74,17 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         IndexLockedError: another process is writing.
     """
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
-        with FileLock(folder / LOCK, timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
         raise IndexLockedError(f'Index "{folder.name}" is being written by another process. Wait for it.') from None
+    except OSError as error:
+        raise files.refusal(folder / LOCK, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def rename(name: str, new_name: str) -> None:
@@ -93,7 +97,7 @@ def rename(name: str, new_name: str) -> None:
     folder, target = existing(name), folder_of(new_name)
     if target.exists():
         raise ConfigError(f'An index "{new_name}" exists already. Choose another name, or delete it first.')
-    with files.writing(name, folder), locked(folder):
+    with locked(folder):
         files.move(folder, target)
 
 
@@ -105,10 +109,9 @@ def delete(name: str) -> None:
     """
     folder = existing(name)
     grave = folder.with_name(f".deleted-{name}-{uuid4().hex[:8]}")
-    with files.writing(name, folder):
-        with locked(folder):
-            files.move(folder, grave)
-        files.remove_tree(grave)
+    with locked(folder):
+        files.move(folder, grave)
+    files.remove(grave)
 
 
 def verify(name: str) -> list[str]:
@@ -117,37 +120,34 @@ def verify(name: str) -> list[str]:
     Raises:
         IndexNotFoundError: there is none of that name.
     """
-    folder = existing(name)
+    return faults(existing(name))
+
+
+def faults(folder: Path) -> list[str]:
+    """What is wrong with the files of the index in `folder`: those of the newest generation and of the one before."""
     try:
         newest = current(folder)
     except IndexDamagedError as error:
         return [str(error)]
-    problems = []
-    stamps = {(segment.name, file): stamp for segment in newest.segments for file, stamp in segment.files.items()}
-    for age in range(1, KEPT_GENERATIONS):
-        path = folder / file_name(newest.number - age)
-        if path.is_file():
-            try:
-                older = decode(path.read_bytes(), path)
-            except IndexDamagedError as error:
-                problems.append(str(error))
-                continue
-            stamps |= {
-                (segment.name, file): stamp for segment in older.segments for file, stamp in segment.files.items()
-            }
-    checks = progress.track(sorted(stamps.items()), "Verifying", total=len(stamps), unit="files")
-    return problems + [
-        fault for (segment, file), stamp in checks if (fault := _fault(folder / "segments" / segment / file, stamp))
-    ]
-
-
-def _fault(path: Path, stamp: FileStamp) -> str:
+    problems, generations = [], [newest]
     try:
-        with path.open("rb") as file:
-            found = file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        return f"{path} can't be read: {error.strerror}."
-    return "" if found == stamp.sha256 else f"{path} is damaged: its SHA-256 is not the one that was written."
+        generations = kept(folder, newest)
+    except IndexDamagedError as error:
+        problems.append(str(error))
+    stamps = {name: stamp for one in reversed(generations) for name, stamp in one.all_files().items()}
+    holders = {name: segment for segment in newest.segments for name, _ in segment.all_files()}
+    for name, stamp in progress.track(sorted(stamps.items()), "Verifying", total=len(stamps), unit="files"):
+        if not still_is(folder / name, stamp):
+            problems.append(f"{folder / name} is damaged or missing. {_lost(name, holders.get(name), newest)}")
+    return problems
+
+
+def _lost(name: str, segment: SegmentStamp | None, newest: Generation) -> str:
+    if segment is not None:
+        return f"It holds {segment.live_documents:,} of {newest.documents:,} documents."
+    if newest.codec and newest.codec.name == name:
+        return "All vectors need it."
+    return f"Only generation {newest.number - 1} needs it, which is kept for readers that still have it open."
 
 
 def check_free(folder: Path, *, replace: bool) -> int:

@@ -28,6 +28,7 @@ class Postings:
         passages: int32 (postings,), rows of passages, rising within a term.
         counts: int32 (postings,), how often the term stands in that passage.
         lengths: int32 (passages,), terms in each passage.
+        live: bool (passages,), those not removed; None where all are live.
     """
 
     terms: pa.LargeStringArray
@@ -35,6 +36,7 @@ class Postings:
     passages: NDArray[np.int32]
     counts: NDArray[np.int32]
     lengths: NDArray[np.int32]
+    live: NDArray[np.bool_] | None = None
 
     def of(self, term: str) -> slice:
         """Where the postings of `term` stand; empty for an unknown one."""
@@ -96,13 +98,14 @@ class Bm25:
         self._segments = segments
         self._card = card
         self._analyzer = Analyzer(card)
-        self._passages = sum(len(segment.lengths) for segment in segments)
-        total = sum(int(segment.lengths.sum(dtype=np.int64)) for segment in segments)
+        lengths = [segment.lengths if segment.live is None else segment.lengths[segment.live] for segment in segments]
+        self._passages = sum(len(one) for one in lengths)
+        total = sum(int(one.sum(dtype=np.int64)) for one in lengths)
         average = total / self._passages if total else 1.0
         self._norms = [card.k1 * (1 - card.b + card.b * segment.lengths / average) for segment in segments]
 
     def scores(self, question: str) -> tuple[NDArray[np.float64], float]:
-        """BM25 of every passage, float64 (passages,), and the most that any passage could reach.
+        """BM25 of every passage, float64 (passages,), 0 for a removed one, and the most that any could reach.
 
         `sum over terms of idf * tf / (tf + k1 * (1 - b + b * length / average))` with
         `idf = ln(1 + (N - df + 0.5) / (df + 0.5))`; each fraction stays under 1, so the sum of idf over the
@@ -111,13 +114,21 @@ class Bm25:
         scores = [np.zeros(len(segment.lengths)) for segment in self._segments]
         reach = 0.0
         for term, repeats in sorted(Counter(self._analyzer.terms([question])[0]).items()):
-            places = [segment.of(term) for segment in self._segments]
-            frequency = sum(place.stop - place.start for place in places)
+            found = [_live(segment, segment.of(term)) for segment in self._segments]
+            frequency = sum(len(rows) for rows, _ in found)
             if not frequency:
                 continue
             idf = repeats * np.log1p((self._passages - frequency + 0.5) / (frequency + 0.5))
             reach += float(idf)
-            for segment, norm, place, total in zip(self._segments, self._norms, places, scores, strict=True):
-                rows, counts = segment.passages[place], segment.counts[place]
+            for (rows, counts), norm, total in zip(found, self._norms, scores, strict=True):
                 total[rows] += idf * counts / (counts + norm[rows])
         return np.concatenate(scores) if scores else np.empty(0), reach
+
+
+def _live(segment: Postings, place: slice) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Rows and counts of the postings at `place`, without removed passages."""
+    rows, counts = segment.passages[place], segment.counts[place]
+    if segment.live is None:
+        return rows, counts
+    kept = segment.live[rows]
+    return rows[kept], counts[kept]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -13,8 +14,14 @@ from numpy.typing import NDArray
 
 from odqa.errors import ConfigError, IndexDamagedError
 
-FACTORIES = ("Flat",)
+FLAT = "Flat"
 DISTRIBUTIONS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu-cu11", "faiss-gpu")
+_PQ = r"PQ\d+(x\d+)?"
+_FACTORY = re.compile(
+    rf"Flat|SQ8|SQfp16|HNSW\d+(,Flat|,SQ8)?|IVF\d+,(Flat|SQ8|SQfp16)|(OPQ\d+(_\d+)?,)?(IVF\d+,)?{_PQ}"
+)
+_ALLOWED_SHARE = 0.1
+_CHUNK = 65_536
 
 
 def installed() -> dict[str, str]:
@@ -50,48 +57,233 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def check_factory(factory: str) -> None:
     """Raise a ConfigError where the FAISS factory string isn't one that an index can have."""
-    if factory not in FACTORIES:
-        raise ConfigError(f'factory is "{factory}"; it must be one of: {", ".join(FACTORIES)}.')
+    if not _FACTORY.fullmatch(factory):
+        raise ConfigError(
+            f'factory is "{factory}"; it must be like one of: Flat, SQ8, SQfp16, HNSW32, IVF4096,Flat, IVF4096,SQ8, '
+            "IVF65536,PQ48, OPQ48,IVF65536,PQ48, PQ48."
+        )
 
 
-def write(vectors: NDArray[np.float32], factory: str, sink: Callable[[bytes], int]) -> None:
-    """Encode `vectors`, float32 (passages, dimensions) of any length, and pass the file's bytes to `sink`."""
+class Codec:
+    """How vectors become bytes: an empty FAISS index, trained where it needs that, which all segments share."""
+
+    def __init__(self, factory: str, dimension: int) -> None:
+        """Make an untrained codec.
+
+        Raises:
+            ConfigError: FAISS can't combine the two, as PQ48 and 100 dimensions.
+        """
+        faiss = _faiss()
+        check_factory(factory)
+        self._factory = factory
+        try:
+            self._index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1]
+            raise ConfigError(f'factory "{factory}" can\'t hold {dimension} dimensions: {reason}') from None
+
+    @property
+    def trained(self) -> bool:
+        """Whether it can encode."""
+        return bool(self._index.is_trained)
+
+    @property
+    def sample_size(self) -> int:
+        """Vectors that training makes use of."""
+        ivf = _parts(self._index)[1]
+        return max(_CHUNK, 64 * getattr(ivf, "nlist", 0))
+
+    def train(self, sample: NDArray[np.float32]) -> None:
+        """Learn from `sample`, float32 (vectors, dimensions).
+
+        Raises:
+            ConfigError: there are too few.
+        """
+        self._be_silent()
+        try:
+            self._index.train(sample)
+        except RuntimeError:
+            raise ConfigError(
+                f'factory "{self._factory}" can\'t be trained with {len(sample):,} passages. Use "Flat", or one with '
+                "fewer cells."
+            ) from None
+
+    def _be_silent(self) -> None:
+        """FAISS warns on the terminal about small samples unless told that they are meant."""
+        inner = _parts(self._index)[1]
+        for holder in (inner, getattr(inner, "pq", None)):
+            if holder is not None and hasattr(holder, "cp"):
+                holder.cp.min_points_per_centroid = 1
+        for number in range(self._index.chain.size() if hasattr(self._index, "chain") else 0):
+            transform = _faiss().downcast_VectorTransform(self._index.chain.at(number))
+            transform.pq = inner.pq if hasattr(inner, "pq") else None
+
+    def encode(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Codes, uint8 (vectors, bytes), of float32 (vectors, dimensions)."""
+        return np.asarray(_parts(self._index)[2].sa_encode(np.ascontiguousarray(vectors)))
+
+    def write(self, codes: NDArray[np.uint8], sink: Callable[[bytes], int]) -> None:
+        """Make a segment's FAISS index of `codes` and pass its file's bytes to `sink`."""
+        faiss = _faiss()
+        index = faiss.clone_index(self._index)
+        outer, inner, coder = _parts(index)
+        if coder is not outer and coder is not inner:
+            index.add(coder.sa_decode(codes))
+        else:
+            inner.add_sa_codes(codes, None)
+            outer.ntotal = inner.ntotal
+        _write(index, sink)
+
+    def save(self, sink: Callable[[bytes], int]) -> None:
+        """Pass the codec's own file to `sink`."""
+        _write(self._index, sink)
+
+    def load(self, path: Path) -> None:
+        """Take the training from a file that `save` made.
+
+        Raises:
+            IndexDamagedError: FAISS can't read it.
+        """
+        self._index = _read(path, 0)
+
+
+def _parts(index: Any) -> tuple[Any, Any, Any]:
+    """An index, the one inside its transform, and the one that makes its codes; the first owns the others."""
     faiss = _faiss()
-    index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-    index.add(unit(vectors))
+    inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+    return index, inner, faiss.downcast_index(inner.storage) if hasattr(inner, "storage") else index
+
+
+def _write(index: Any, sink: Callable[[bytes], int]) -> None:
+    faiss = _faiss()
     faiss.write_index(index, faiss.PyCallbackIOWriter(sink))
+
+
+def _read(path: Path, flags: int) -> Any:
+    try:
+        return _faiss().read_index(str(path), flags)
+    except RuntimeError as error:
+        raise IndexDamagedError(f"{path} is damaged: {str(error).splitlines()[-1]}") from None
 
 
 class Vectors:
     """The vectors of one segment; row i belongs to passage i."""
 
     def __init__(self, path: Path) -> None:
-        """Open a file that `write` made.
+        """Open a file that `Codec.write` made.
 
         Raises:
             IndexDamagedError: FAISS can't read it.
         """
         faiss = _faiss()
-        try:
-            self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        except RuntimeError as error:
-            raise IndexDamagedError(f"{path} is damaged: {str(error).splitlines()[-1]}") from None
+        self._index, self._inner, self._coder = _parts(_read(path, faiss.IO_FLAG_MMAP_IFC))
+        self._lists = isinstance(self._inner, faiss.IndexIVF)
+        if self._lists:
+            self._inner.make_direct_map()
 
     def __len__(self) -> int:
         """Number of vectors."""
         return int(self._index.ntotal)
 
-    def nearest(self, queries: NDArray[np.float32], k: int) -> list[NDArray[np.int64]]:
-        """For each query, float32 (queries, dimensions), the rows of its `k` nearest vectors."""
-        _, rows = self._index.search(unit(queries), min(k, len(self)))
-        return [found[found >= 0] for found in rows]
+    @property
+    def parameter(self) -> str:
+        """What says how far a search looks: `nprobe`, `efSearch`, or nothing where all is looked at."""
+        if self._lists:
+            return "nprobe"
+        return "efSearch" if hasattr(self._inner, "hnsw") else ""
+
+    @property
+    def most_effort(self) -> int:
+        """The largest useful value of `parameter`."""
+        return int(self._inner.nlist) if self._lists else min(len(self), 2048)
+
+    def nearest(
+        self, queries: NDArray[np.float32], k: int, *, allowed: NDArray[np.bool_] | None = None, effort: int = 0
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The `k` nearest of the allowed vectors for each query, best first.
+
+        Args:
+            queries: float32 (queries, dimensions).
+            k: At most the number of vectors.
+            allowed: bool (vectors,); all where None.
+            effort: The value of `parameter`; FAISS's own where 0.
+
+        Returns:
+            Scores, float32 (queries, k), and rows, int64 (queries, k); a row is -1 where there are no more.
+        """
+        queries = unit(queries)
+        if allowed is None:
+            return self._search(queries, k, self._parameters(effort, None))
+        count = int(allowed.sum())
+        if self.parameter and count < max(k, _ALLOWED_SHARE * len(self)):
+            return self._among(queries, k, np.flatnonzero(allowed))
+        wider = min(self.most_effort, effort * len(self) // max(1, count))
+        selector = _faiss().IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        scores, rows = self._search(queries, k, self._parameters(wider, selector))
+        if self.parameter and (rows[:, : min(k, count)] < 0).any():
+            return self._among(queries, k, np.flatnonzero(allowed))
+        return scores, rows
+
+    def _search(
+        self, queries: NDArray[np.float32], k: int, parameters: Any
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        scores, rows = self._index.search(queries, k, params=parameters)
+        return scores, rows
+
+    def _parameters(self, effort: int, selector: Any) -> Any:
+        faiss = _faiss()
+        given = {} if selector is None else {"sel": selector}
+        chosen = {self.parameter: effort} if self.parameter and effort else {}
+        kinds = {"nprobe": faiss.SearchParametersIVF, "efSearch": faiss.SearchParametersHNSW}
+        made = kinds.get(self.parameter, faiss.SearchParameters)(**given, **chosen)
+        return made if self._inner is self._index else faiss.SearchParametersPreTransform(index_params=made)
+
+    def _among(
+        self, queries: NDArray[np.float32], k: int, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The exact search of some rows."""
+        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        found = np.full((len(queries), k), -1, dtype=np.int64)
+        for at in range(0, len(rows), _CHUNK):
+            part = rows[at : at + _CHUNK]
+            scores = np.hstack([scores, queries @ self.rows(part).T])
+            found = np.hstack([found, np.broadcast_to(part, (len(queries), len(part)))])
+            best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+            scores, found = np.take_along_axis(scores, best, axis=1), np.take_along_axis(found, best, axis=1)
+        return scores, found
+
+    def rows(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vectors at `rows` as they are stored, float32 (rows, dimensions)."""
+        if not len(rows):
+            return np.empty((0, self._index.d), dtype=np.float32)
+        return np.asarray(self._index.reconstruct_batch(np.ascontiguousarray(rows)))
+
+    def codes(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The codes at `rows`, uint8 (rows, bytes), as the codec made them."""
+        if self._lists:
+            return self._list_codes(rows)
+        holder = self._inner if self._coder is self._index else self._coder
+        stored = _faiss().rev_swig_ptr(holder.codes.data(), len(self) * holder.code_size)
+        return np.asarray(stored.reshape(len(self), -1)[rows])
+
+    def _list_codes(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A code in an inverted file is the number of its list and what the list holds."""
+        faiss, ivf = _faiss(), self._inner
+        size, width = int(ivf.code_size), int(ivf.coarse_code_size())
+        places = faiss.vector_to_array(ivf.direct_map.array)[rows]
+        lists, offsets = places >> 32, places & 0xFFFFFFFF
+        found = np.empty((len(rows), width + size), dtype=np.uint8)
+        found[:, :width] = lists.astype("<i8").view(np.uint8).reshape(-1, 8)[:, :width]
+        for number in np.unique(lists):
+            mine = lists == number
+            held = faiss.rev_swig_ptr(ivf.invlists.get_codes(int(number)), ivf.invlists.list_size(int(number)) * size)
+            found[mine, width:] = held.reshape(-1, size)[offsets[mine]]
+        return found
 
     def scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The cosine of `query`, float32 (dimensions,), and each of `rows`.
 
         Summed row by row in float64: FAISS's own sums differ in their last digits with the size of the batch.
         """
-        if not len(rows):
-            return np.empty(0)
-        stored = self._index.reconstruct_batch(np.ascontiguousarray(rows)).astype(np.float64)
+        stored = self.rows(rows).astype(np.float64)
         return np.asarray((stored * unit(query[None])[0].astype(np.float64)).sum(axis=1))

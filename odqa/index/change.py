@@ -1,0 +1,235 @@
+"""Changes of an index: documents added, replaced and removed, segments merged. Each makes one new generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+import odqa
+from odqa import progress
+from odqa.errors import CorpusError, IndexMismatchError
+from odqa.index import build, draft, where
+from odqa.index.draft import Draft
+from odqa.index.generation import Generation, SegmentStamp, collect_garbage, commit, current
+from odqa.index.journal import Journal, key
+from odqa.index.segment import Segment, bury
+from odqa.index.terms import Analyzer
+from odqa.index.vectors import Codec
+from odqa.types import Document, Scalar
+
+SMALL_SHARE = 4
+"""A segment with under a fourth of the passages that one may have is small."""
+MOST_SMALL = 8
+"""With more small segments than this, adding merges them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeReport:
+    """What a change did; `replaced` documents are among the added, `unknown` ids were asked for but not there."""
+
+    name: str
+    generation: int
+    added: int = 0
+    replaced: int = 0
+    removed: int = 0
+    skipped: int = 0
+    unknown: int = 0
+    documents: int = 0
+    passages: int = 0
+    segments: int = 0
+    size: int = 0
+
+
+def add(
+    folder: Path,
+    documents: Iterable[Document],
+    *,
+    embedder: build.PassageEmbedder,
+    splitter: build.PassageSplitter,
+    segment_passages: int | None = None,
+) -> ChangeReport:
+    """Add documents; one whose id is there replaces the one that was. The caller holds the index's lock.
+
+    Raises:
+        CorpusError: an id stands twice, or no document holds any text.
+        IndexMismatchError: another embedder made the vectors.
+        StoredIndexError: the index is damaged, the disk is full or the folder can't be written.
+    """
+    newest = current(folder)
+    check_embedder(folder.name, newest, embedder)
+    owned = opened(folder, newest)
+    codec = codec_of(folder, newest)
+    writer = build.SegmentWriter(folder, Analyzer(newest.card.terms), codec, embedder, owned)
+    intake = build.Intake(documents)
+    journal = Journal(folder, key(newest.card, embedder.fingerprint, newest.number + 1))
+    build.write_segments(intake, journal, writer, splitter, segment_passages)
+    if not journal.entries:
+        raise CorpusError(f"The source holds no text ({intake.skipped} empty documents). Give it documents.")
+    old = newest.documents
+    kept = _buried(folder, owned, [segment.with_ids(list(intake.ids)) for segment in owned])
+    replaced = old - sum(stamp.live_documents for stamp in kept)
+    stamps = [*kept, *(entry.segment for entry in journal.entries)]
+    made = _commit(folder, newest, stamps)
+    if sum(_is_small(stamp) for stamp in stamps) > MOST_SMALL:
+        made = _compacted(folder, made, [stamp for stamp in stamps if _is_small(stamp)])
+    return _report(folder, made, added=len(intake.ids), replaced=replaced, skipped=intake.skipped)
+
+
+def remove(folder: Path, *, ids: Sequence[str] = (), condition: str | None = None) -> ChangeReport:
+    """Remove the documents that have one of `ids` or meet the filter. The caller holds the index's lock.
+
+    Raises:
+        ConfigError: the filter is wrong.
+        StoredIndexError: the index is damaged, the disk is full or the folder can't be written.
+    """
+    newest = current(folder)
+    owned = opened(folder, newest)
+    named = [segment.with_ids(ids) for segment in owned]
+    unknown = len(set(ids)) - sum(int(mask.sum()) for mask in named)
+    if condition is not None:
+        named = [one | other for one, other in zip(named, matching(owned, condition), strict=True)]
+    removed = sum(int(mask.sum()) for mask in named)
+    made = _commit(folder, newest, _buried(folder, owned, named)) if removed else newest
+    return _report(folder, made, removed=removed, unknown=unknown)
+
+
+def compact(folder: Path) -> ChangeReport:
+    """Merge small segments and write those anew that hold removed documents. The caller holds the index's lock.
+
+    Raises:
+        StoredIndexError: the index is damaged, the disk is full or the folder can't be written.
+    """
+    newest = current(folder)
+    stamps = [stamp for stamp in newest.segments if stamp.tombstones or _is_small(stamp)]
+    worthwhile = len(stamps) > 1 or any(stamp.tombstones for stamp in stamps)
+    return _report(folder, _compacted(folder, newest, stamps) if worthwhile else newest)
+
+
+def check_embedder(name: str, generation: Generation, embedder: build.PassageEmbedder) -> None:
+    """Raise an IndexMismatchError where another embedder made the vectors."""
+    built = generation.embedder
+    if built.fingerprint != embedder.fingerprint:
+        raise IndexMismatchError(
+            f'Index "{name}" was built with "{built.name}" ({built.dimension} dimensions) but is asked '
+            f'with "{embedder.name}" ({embedder.dimension}). Rebuild it: odqa index build {name} --replace'
+        )
+
+
+def opened(folder: Path, generation: Generation) -> list[Segment]:
+    """The segments of a generation, opened."""
+    return [Segment(folder, stamp) for stamp in generation.segments]
+
+
+def codec_of(folder: Path, generation: Generation) -> Codec:
+    """What makes a generation's codes."""
+    codec = Codec(generation.card.factory, generation.embedder.dimension)
+    if generation.codec:
+        codec.load(folder / generation.codec.name)
+    return codec
+
+
+def matching(segments: Sequence[Segment], condition: str) -> list[NDArray[np.bool_]]:
+    """For each segment which live documents meet the filter, bool (documents,).
+
+    Raises:
+        ConfigError: the filter is wrong.
+    """
+    columns: dict[str, list[Scalar]] = {}
+    live = [segment.live_numbers() for segment in segments]
+
+    def column(name: str) -> list[Scalar]:
+        if name not in columns:
+            columns[name] = _column(segments, live, name)
+        return columns[name]
+
+    found = np.split(where.parse(condition)(column), np.cumsum([len(numbers) for numbers in live])[:-1])
+    masks = [np.zeros(segment.stamp.documents, dtype=np.bool_) for segment in segments]
+    for mask, numbers, meets in zip(masks, live, found, strict=False):
+        mask[numbers[meets]] = True
+    return masks
+
+
+def _column(segments: Sequence[Segment], live: Sequence[NDArray[np.int64]], name: str) -> list[Scalar]:
+    found: list[Scalar] = []
+    for segment, numbers in zip(segments, live, strict=True):
+        values = segment.column(name)
+        found += [values[number] for number in numbers]
+    if found and all(value is None for value in found):
+        known = {key for segment in segments for metadata in segment.metadata for key in metadata}
+        where.check_column(name, known)
+    return found
+
+
+def _buried(folder: Path, segments: Sequence[Segment], dead: Sequence[NDArray[np.bool_]]) -> list[SegmentStamp]:
+    """The segments' stamps with `dead` documents taken out; a segment with none left is let go."""
+    stamps = []
+    for segment, mask in zip(segments, dead, strict=True):
+        gone = bool(mask.any())
+        name = f"tombstones/{segment.stamp.name}-{uuid4().hex[:8]}.npy"
+        stamps.append(bury(folder, name, segment, mask) if gone else segment.stamp)
+    return [stamp for stamp in stamps if stamp.live_documents]
+
+
+def _commit(folder: Path, newest: Generation, stamps: Sequence[SegmentStamp]) -> Generation:
+    made = newest.model_copy(
+        update={
+            "number": newest.number + 1,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "odqa": odqa.__version__,
+            "segments": tuple(stamps),
+        }
+    )
+    commit(folder, made)
+    collect_garbage(folder, made)
+    return made
+
+
+def _is_small(stamp: SegmentStamp) -> bool:
+    return stamp.live_passages * SMALL_SHARE < build.SEGMENT_PASSAGES
+
+
+def _compacted(folder: Path, newest: Generation, stamps: Sequence[SegmentStamp]) -> Generation:
+    """Write the live documents of some segments into new ones, as few as can be."""
+    analyzer, codec = Analyzer(newest.card.terms), codec_of(folder, newest)
+    old = [Segment(folder, stamp) for stamp in stamps]
+    made = []
+    for piece, codes in progress.track(_pieces(old), "Compacting", unit="segments"):
+        stamp = draft.write(folder / "segments" / uuid4().hex[:12], piece, analyzer)
+        made.append(build.with_vectors(folder, stamp, codec, codes))
+    gone = {stamp.name for stamp in stamps}
+    return _commit(folder, newest, [*(stamp for stamp in newest.segments if stamp.name not in gone), *made])
+
+
+def _pieces(segments: Sequence[Segment]) -> Iterator[tuple[Draft, NDArray[np.uint8]]]:
+    """The live documents of segments, as much as one segment may hold at a time, with their vectors' codes."""
+    piece, codes, rows = Draft(), list[NDArray[np.uint8]](), 0
+    for segment in segments:
+        for number in segment.live_numbers():
+            places = segment.rows_of(int(number))
+            full = rows + len(places) > build.SEGMENT_PASSAGES or piece.characters > build.SEGMENT_CHARACTERS
+            if piece.documents and full:
+                yield piece, np.concatenate(codes)
+                piece, codes, rows = Draft(), [], 0
+            piece.add(segment.document(int(number)), [segment.passage(row) for row in places])
+            codes.append(segment.vectors.codes(np.array(places)))
+            rows += len(places)
+    if piece.documents:
+        yield piece, np.concatenate(codes)
+
+
+def _report(folder: Path, made: Generation, **counts: int) -> ChangeReport:
+    return ChangeReport(
+        folder.name,
+        made.number,
+        **counts,
+        documents=made.documents,
+        passages=made.passages,
+        segments=len(made.segments),
+        size=made.size,
+    )
