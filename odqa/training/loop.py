@@ -58,6 +58,7 @@ def arguments(recipe: TrainingRecipe, plan: Plan, run: RunFolder, *, save_every:
         disable_tqdm=True,
         report_to="none",
         log_level="error",
+        log_level_replica="error",
     )
 
 

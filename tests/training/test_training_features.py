@@ -70,7 +70,7 @@ def test_the_labelled_tokens_cover_the_span_and_nothing_beyond_its_words(start: 
     text = "Anna lives in Oslo. Dora once saw Dublin. Emil lives in Athens. Frida saw Prague."
     bare = text[start : start + length].strip()
     span = text.index(bare, start), text.index(bare, start) + len(bare)
-    windower = Windower(word_piece(lowercase=True), max_length=32, doc_stride=14)
+    windower = Windower(word_piece(lowercase=True, every=2), max_length=32, doc_stride=14)
     windows = windower.windows([("Where?", text)])
     labels = [label(one, span) for one in windows]
     assert not bare or any(first for first, _ in labels)
@@ -90,11 +90,11 @@ def examples() -> list[Example]:
 
 
 def features(max_length: int = 32) -> Features:
-    return build(examples(), Windower(word_piece(lowercase=True), max_length=max_length, doc_stride=8))
+    return build(examples(), Windower(word_piece(lowercase=True, every=2), max_length=max_length, doc_stride=8))
 
 
 def test_features_hold_the_windows_of_the_reader_end_to_end() -> None:
-    windower = Windower(word_piece(lowercase=True), max_length=32, doc_stride=8)
+    windower = Windower(word_piece(lowercase=True, every=2), max_length=32, doc_stride=8)
     windows = windower.windows([(one.question, one.context) for one in examples()])
     found = features()
     assert len(found) == len(windows) > 3
@@ -108,7 +108,7 @@ def test_features_hold_the_windows_of_the_reader_end_to_end() -> None:
 
 
 def test_a_question_that_does_not_fit_is_named() -> None:
-    windower = Windower(word_piece(lowercase=True), max_length=32, doc_stride=8)
+    windower = Windower(word_piece(lowercase=True, every=2), max_length=32, doc_stride=8)
     with pytest.raises(DataError, match=r'Question "long" can\'t be trained with\. The question has 40 tokens'):
         build([Example("long", "live " * 40, "Anna lives in Oslo.", None)], windower)
     with pytest.raises(DataError, match=r'Question "blank" can\'t be trained with\. The question is empty'):

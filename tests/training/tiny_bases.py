@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from string import ascii_lowercase
+from string import ascii_letters, ascii_lowercase
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AlbertConfig, AlbertModel, BertConfig, BertForMaskedLM, BertModel, RobertaConfig, RobertaModel
 
 NAMES = ["Anna", "Bertil", "Carlo", "Dora", "Emil", "Frida", "Gustav", "Hanna"]
@@ -77,9 +77,10 @@ def _sentences() -> list[str]:
     return [paragraph(row)[0] for row in range(64)] + questions
 
 
-def _trained(tokenizer: Tokenizer, trainer: Any) -> Tokenizer:
-    tokenizer.train_from_iterator(_sentences(), trainer)
-    return tokenizer
+def _words(*, lowercase: bool = True) -> list[str]:
+    """All words and marks of the data; the trainers of the tokenizers library don't give the same twice."""
+    found = re.findall(r"\w+|[^\w\s]", " ".join(_sentences()))
+    return sorted({word.lower() if lowercase else word for word in found})
 
 
 def _pair_template(tokenizer: Tokenizer) -> Any:
@@ -90,12 +91,16 @@ def _pair_template(tokenizer: Tokenizer) -> Any:
     )
 
 
-def word_piece(*, lowercase: bool, size: int = 200) -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+def word_piece(*, lowercase: bool, every: int = 1) -> Tokenizer:
+    """A BERT tokenizer that knows every letter and each `every`th word; other words are cut into letters."""
+    letters = ascii_lowercase if lowercase else ascii_letters
+    tokens = [*_BERT_TOKENS, *letters, *(f"##{letter}" for letter in letters), *_words(lowercase=lowercase)[::every]]
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys([*tokens, ".", "?"]))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    _trained(tokenizer, trainers.WordPieceTrainer(vocab_size=size, special_tokens=_BERT_TOKENS, show_progress=False))
+    tokenizer.add_special_tokens(_BERT_TOKENS)
     tokenizer.post_processor = _pair_template(tokenizer)
     return tokenizer
 
@@ -115,8 +120,9 @@ def make_bert(folder: Path) -> Path:
 def make_albert(folder: Path) -> Path:
     """SentencePiece's Unigram with its replaced spaces, shared layers, factorised embeddings."""
     torch.manual_seed(1)
-    words = sorted({word for sentence in _sentences() for word in re.findall(r"\w+", sentence.lower())})
-    pieces = [(f"\u2581{word}", -3.0) for word in words] + [(letter, -9.0) for letter in f"\u2581{ascii_lowercase}.?"]
+    pieces = [(f"\u2581{word}", -3.0) for word in _words()] + [
+        (letter, -9.0) for letter in f"\u2581{ascii_lowercase}.?"
+    ]
     special = [(token, 0.0) for token in ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")]
     tokenizer = Tokenizer(models.Unigram(special + pieces, unk_id=1))
     tokenizer.normalizer = normalizers.Sequence(
@@ -137,20 +143,28 @@ def make_albert(folder: Path) -> Path:
 def make_roberta(folder: Path) -> Path:
     """Byte-level BPE as `vocab.json` and `merges.txt`, no segment ids, positions that begin after the padding's."""
     torch.manual_seed(1)
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    _trained(
-        tokenizer,
-        trainers.BpeTrainer(vocab_size=360, special_tokens=special, initial_alphabet=alphabet, show_progress=False),
-    )
+    tokenizer = Tokenizer(models.BPE(*_merges()))
     config = RobertaConfig(
         vocab_size=tokenizer.get_vocab_size(), type_vocab_size=1, max_position_embeddings=66, pad_token_id=1, **SIZE
     )
     RobertaModel(config).save_pretrained(folder)
     tokenizer.model.save(str(folder))
     return folder
+
+
+def _merges() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """A byte-level vocabulary in which each word grows letter by letter."""
+    vocabulary = {token: number for number, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])}
+    for token in sorted(pre_tokenizers.ByteLevel.alphabet()):
+        vocabulary[token] = len(vocabulary)
+    merges = []
+    words = _words(lowercase=False)
+    for word in (*words, *(f"\u0120{word}" for word in words)):
+        for end in range(2, len(word) + 1):
+            if word[:end] not in vocabulary:
+                merges.append((word[: end - 1], word[end - 1]))
+                vocabulary[word[:end]] = len(vocabulary)
+    return vocabulary, merges
 
 
 def make_spanbert(folder: Path) -> Path:
@@ -160,7 +174,7 @@ def make_spanbert(folder: Path) -> Path:
 
 def make_scibert(folder: Path) -> Path:
     """A BERT with a vocabulary of its own, lower-cased, published like SpanBERT."""
-    return _published_old(folder, word_piece(lowercase=True, size=170))
+    return _published_old(folder, word_piece(lowercase=True, every=2))
 
 
 def _published_old(folder: Path, tokenizer: Tokenizer) -> Path:
@@ -184,7 +198,7 @@ def _old_name(name: str) -> str:
 
 
 def _write_vocabulary(path: Path, vocabulary: dict[str, int]) -> None:
-    tokens: Iterable[str] = sorted(vocabulary, key=vocabulary.__getitem__)
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     path.write_text("\n".join(tokens) + "\n")
 
 
