@@ -75,9 +75,9 @@ def main(pipeline: str, data: str, splits: str, root: str) -> None:
     undisturbed, disturbed = f"{root}/undisturbed", f"{root}/disturbed"
     if sitting(lambda: None, pipeline, data, splits, undisturbed) != 0:
         sys.exit("the undisturbed run failed")
-    kills = [at_step(step) for step in range(1, 15)]
+    kills = [at_step(step) for step in range(1, 9)]
     kills[6:6] = [in_save("checkpoint-6")]
-    for arm in (*kills, in_save("checkpoint-14"), in_save("model"), in_card):
+    for arm in (*kills, in_save("checkpoint-8"), in_save("model"), in_card):
         if sitting(arm, pipeline, data, splits, disturbed) != -signal.SIGKILL:
             sys.exit("a sitting was not killed")
     if sitting(lambda: None, pipeline, data, splits, disturbed) != 0:

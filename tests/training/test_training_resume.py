@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def recipe(folder: Path, **changes: object) -> Path:
-    """7 steps an epoch, 2 batches a step and one in the last, dropout, an average: all that must go on."""
-    options = {"batch_size": 7, "accumulation": 2, "average_decay": 0.9, "layer_decay": 0.9, "warmup_share": 0.2}
+    """4 steps an epoch, 2 batches a step and one in the last, dropout, an average: all that must go on."""
+    options = {"batch_size": 14, "accumulation": 2, "average_decay": 0.9, "layer_decay": 0.9, "warmup_share": 0.2}
     return write_recipe(folder / "tiny.toml", folder / "base", **options | changes)
 
 
@@ -26,8 +26,8 @@ def rows(out: Path) -> list[dict[str, float]]:
 
 
 def bytes_of(out: Path) -> dict[str, bytes]:
-    names = ["model/model.safetensors", "model/reader.json", "checkpoints/checkpoint-14/model.safetensors"]
-    names += ["checkpoints/checkpoint-14/average.safetensors"]
+    names = ["model/model.safetensors", "model/reader.json", "checkpoints/checkpoint-8/model.safetensors"]
+    names += ["checkpoints/checkpoint-8/average.safetensors"]
     return {name: (out / name).read_bytes() for name in names}
 
 
@@ -60,12 +60,12 @@ def begun(tmp_path: Path) -> Path:
     """A folder with a finished reader of one short run."""
     make_bert(tmp_path / "base")
     data, splits = write_data(tmp_path / "train.json"), write_splits(tmp_path / "splits.json")
-    train_reader(str(recipe(tmp_path, epochs=0.2)), [data], tmp_path / "out", splits=splits)
+    train_reader(str(recipe(tmp_path, epochs=0.5)), [data], tmp_path / "out", splits=splits)
     return tmp_path
 
 
 def resumed(folder: Path, *, resume: bool = True, **changes: object) -> object:
-    pipeline = str(recipe(folder, **{"epochs": 0.2} | changes))
+    pipeline = str(recipe(folder, **{"epochs": 0.5} | changes))
     splits = folder / "splits.json"
     return train_reader(pipeline, [folder / "train.json"], folder / "out", splits=splits, resume=resume)
 
