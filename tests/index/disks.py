@@ -74,6 +74,10 @@ class FaultyDisk(Disk):
         super().remove(path)
 
 
+Snapshot = dict[str, bytes | None]
+"""Files' contents by path; None for a folder."""
+
+
 @dataclass
 class Node:
     """A file or folder: as it is now, and as it would be after a power loss."""
@@ -91,29 +95,38 @@ class Node:
         found = {inside.name: cls.load(inside) for inside in path.iterdir()}
         return cls(entries=found, durable_entries=dict(found))
 
-    def save(self, path: Path, *, eager: bool) -> None:
-        """Write what a power loss leaves: only synced entries, or (eager) all entries with only synced contents."""
+    def left(self, path: str = "", *, eager: bool) -> Snapshot:
+        """What a power loss leaves: only synced entries, or (eager) all entries, always with only synced contents."""
         if self.entries is None:
-            path.write_bytes(self.durable)
-            return
-        path.mkdir(exist_ok=True)
-        for name, node in (self.entries if eager else self.durable_entries).items():
-            node.save(path / name, eager=eager)
+            return {path: self.durable}
+        entries = self.entries if eager else self.durable_entries
+        inside = [node.left(f"{path}/{name}", eager=eager) for name, node in entries.items()]
+        return {path: None} | {key: value for found in inside for key, value in found.items()}
+
+
+def save(snapshot: Snapshot, root: Path) -> None:
+    """Write what was left into a new folder."""
+    for path, content in snapshot.items():
+        place = root / path.lstrip("/")
+        if content is None:
+            place.mkdir()
+        else:
+            place.write_bytes(content)
 
 
 class ForgetfulDisk(Disk):
-    """Does all operations, and keeps beside them what each state of the disk would be after a power loss."""
+    """Does all operations, and notes before each what a power loss would leave there."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.tree = Node.load(root)
-        self.operations = 0
-        self.stop_at: int | None = None
+        self.snapshots: list[Snapshot] = []
 
     def _step(self) -> None:
-        if self.operations == self.stop_at:
-            raise Killed
-        self.operations += 1
+        for eager in (False, True):
+            found = self.tree.left(eager=eager)
+            if found not in self.snapshots[-2:]:
+                self.snapshots.append(found)
 
     def _node(self, path: Path) -> Node:
         node = self.tree
