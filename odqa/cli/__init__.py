@@ -14,6 +14,7 @@ from odqa.cli.evaluate import evaluate, reproduce
 from odqa.cli.index import index
 from odqa.cli.pipeline import pipeline
 from odqa.cli.read import read
+from odqa.cli.serve import serve
 from odqa.cli.train import train
 from odqa.errors import OdqaError
 
@@ -24,7 +25,7 @@ def odqa() -> None:
     """Answer questions from your own documents with the exact span, or say that there is no answer."""
 
 
-for _command in (ask, read, index, pipeline, doctor, evaluate, reproduce, train):
+for _command in (ask, read, serve, index, pipeline, doctor, evaluate, reproduce, train):
     odqa.add_command(_command)
 
 

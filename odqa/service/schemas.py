@@ -1,0 +1,262 @@
+"""What goes over the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from odqa.service.settings import (
+    MAX_CONTEXT_LENGTH,
+    MAX_N_BEST,
+    MAX_QUESTION_LENGTH,
+    MAX_QUESTIONS,
+    MAX_TOP_K,
+)
+from odqa.types import Abstain, Evidence, Hit, Result
+
+Question = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_LENGTH, pattern=r"\S")]
+Questions = Annotated[list[Question], Field(min_length=1, max_length=MAX_QUESTIONS)]
+TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class _Choices(_Request):
+    n_best: Annotated[int, Field(ge=1, le=MAX_N_BEST)] | None = Field(None, description="Answers at most.")
+    abstain: Annotated[Abstain, Field(strict=False)] = Field(
+        Abstain.THRESHOLD, description='When to say "no answer": under the reader\'s threshold, or never.'
+    )
+    max_risk: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Answer only where the probability of being wrong is at most this; overrides abstain."
+    )
+    timeout: Seconds | None = Field(None, description="Seconds to wait at most; the server has a limit of its own.")
+
+
+class AskRequest(_Choices):
+    """A question, or several, for the index."""
+
+    question: Question | Questions = Field(description="One question, or a list of them.")
+    top_k: TopK | None = Field(None, description="Passages to read for each question.")
+
+    model_config = ConfigDict(json_schema_extra={"example": {"question": "In what country is Normandy located?"}})
+
+
+class ReadRequest(_Choices):
+    """A question, or several, about a text that comes along."""
+
+    question: Question | Questions = Field(description="One question, or a list of them.")
+    context: Annotated[str, Field(max_length=MAX_CONTEXT_LENGTH)] = Field(description="The text to read.")
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"question": "Where is Warsaw?", "context": "Warsaw is in Poland."}}
+    )
+
+
+class RetrieveRequest(_Request):
+    """A question, or several, to find passages for."""
+
+    question: Question | Questions = Field(description="One question, or a list of them.")
+    top_k: TopK | None = Field(None, description="Passages to find for each question.")
+    timeout: Seconds | None = Field(None, description="Seconds to wait at most; the server has a limit of its own.")
+
+    model_config = ConfigDict(json_schema_extra={"example": {"question": "Who led the Normans?", "top_k": 3}})
+
+
+class EvidenceReply(_Reply):
+    """A place that supports an answer. Offsets count code points; `before + answer + after` is the passage."""
+
+    text: str
+    score: float
+    margin: float
+    document_id: str
+    title: str
+    start: int
+    end: int
+    passage: str
+    passage_start: int
+    page: int | None
+    heading: str | None
+    metadata: dict[str, str | int | float | bool | None]
+    before: str
+    answer: str
+    after: str
+
+
+class AnswerReply(EvidenceReply):
+    """An answer with the probability that it is right, and all places that agree with it."""
+
+    probability: float
+    evidence: list[EvidenceReply]
+
+
+class PassageReadReply(_Reply):
+    """A passage that was read; its margin is null where it holds nothing to read."""
+
+    document_id: str
+    title: str
+    start: int
+    end: int
+    text: str
+    retrieval_score: float
+    margin: float | None
+
+
+class ResultReply(_Reply):
+    """All that is known about one question; `timings` are seconds by stage."""
+
+    question: str
+    answers: list[AnswerReply]
+    no_answer: bool
+    no_answer_probability: float
+    timings: dict[str, float]
+    index: str
+    generation: int
+    pipeline: str
+    passages: list[PassageReadReply]
+
+
+class OneResult(ResultReply):
+    """The result of a single question."""
+
+    request_id: str
+
+
+class ManyResults(_Reply):
+    """The results of a list of questions, in its order."""
+
+    results: list[ResultReply]
+    request_id: str
+
+
+class HitReply(_Reply):
+    """A retrieved passage; `dense` and `sparse` are null where the recipe doesn't ask that side."""
+
+    document_id: str
+    title: str
+    start: int
+    end: int
+    text: str
+    score: float
+    relevance: float
+    dense: float | None
+    sparse: float | None
+    metadata: dict[str, str | int | float | bool | None]
+
+
+class Found(_Reply):
+    """The passages for one question, best first."""
+
+    question: str
+    passages: list[HitReply]
+
+
+class OneFound(Found):
+    """The passages for a single question."""
+
+    index: str
+    generation: int
+    timings: dict[str, float]
+    request_id: str
+
+
+class ManyFound(_Reply):
+    """The passages for a list of questions, in its order."""
+
+    results: list[Found]
+    index: str
+    generation: int
+    timings: dict[str, float]
+    request_id: str
+
+
+class Limits(_Reply):
+    """What a request may ask for at most."""
+
+    questions: int
+    question_length: int
+    context_length: int
+    top_k: int
+    n_best: int
+    seconds: float
+
+
+class Defaults(_Reply):
+    """What the recipe takes where a request says nothing."""
+
+    top_k: int
+    n_best: int
+    null_threshold: float
+
+
+class IndexReply(_Reply):
+    """The index that is served, and by what."""
+
+    index: str
+    generation: int
+    created: str
+    documents: int
+    passages: int
+    bytes: int
+    embedder: str
+    dimension: int
+    description: str
+    pipeline: str
+    version: str
+    defaults: Defaults
+    limits: Limits
+    request_id: str
+
+
+class Health(BaseModel):
+    """Whether the process is alive, or ready to answer."""
+
+    status: str
+
+
+class Failure(BaseModel):
+    """What went wrong, in one sentence."""
+
+    error: str
+    request_id: str
+
+
+def result_body(result: Result, *, waited: float) -> dict[str, Any]:
+    """A result for the wire, each passage parted at its answer, with the seconds that it `waited`."""
+    body = result.to_dict()
+    for answer, made in zip(result.answers, body["answers"], strict=True):
+        made.update(_parts(answer))
+        for item, told in zip(answer.evidence, made["evidence"], strict=True):
+            told.update(_parts(item))
+    for passage in body["passages"]:
+        passage["margin"] = None if passage["margin"] == float("-inf") else passage["margin"]
+    body["timings"] = {"queue": waited, **result.timings}
+    return body
+
+
+def hit_body(hit: Hit) -> dict[str, Any]:
+    """A retrieved passage for the wire."""
+    passage = hit.passage
+    return {
+        "document_id": passage.document_id,
+        "title": passage.title,
+        "start": passage.start,
+        "end": passage.end,
+        "text": passage.text,
+        "score": hit.score,
+        "relevance": hit.relevance,
+        "dense": hit.dense,
+        "sparse": hit.sparse,
+        "metadata": dict(passage.metadata),
+    }
+
+
+def _parts(item: Evidence) -> dict[str, str]:
+    return dict(zip(("before", "answer", "after"), item.parts(), strict=True))
