@@ -1,8 +1,9 @@
-"""`odqa index`: build, list, inspect, verify, rename and delete indexes."""
+"""`odqa index`: build, change, list, inspect, verify, export, rename and delete indexes."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from odqa.cli import options
 
 if TYPE_CHECKING:
+    from odqa.index import ChangeReport
     from odqa.recipes import Card
 
 
@@ -36,7 +38,8 @@ def build(
     """Build the index NAME from SOURCE.
 
     SOURCE is a file or a folder of SQuAD JSON, JSONL, CSV, TSV, Parquet, text, Markdown, HTML, PDF or DOCX, or a
-    saved data set. Without it, the built-in card NAME says where the documents are.
+    saved data set. Without it, the built-in card NAME says where the documents are. A build that was killed goes on
+    after its last finished segment when the same command is run again.
     """
     from odqa import config
     from odqa.cli import render
@@ -48,11 +51,78 @@ def build(
         raise click.UsageError(f'No SOURCE, and no built-in card "{name}" that names one.')
     documents = read_documents(config.source_path(chosen.source), format=chosen.format, columns=chosen.columns)
     report = Index.build(name, documents, card=chosen, replace=replace)
-    skipped = f" ({report.skipped:,} without text skipped)" if report.skipped else ""
+    resumed = f" ({report.resumed:,} segments were finished before)" if report.resumed else ""
     click.echo(
-        f"Built {report.name}: {report.documents:,} documents{skipped}, {report.passages:,} passages, "
-        f"{render.size(report.size)}."
+        f"Built {report.name}: {report.documents:,} documents{_skipped(report.skipped)}, {report.passages:,} passages, "
+        f"{render.size(report.size)}{resumed}."
     )
+
+
+def _skipped(count: int) -> str:
+    return f" ({count:,} without text skipped)" if count else ""
+
+
+@index.command()
+@click.argument("name")
+@click.argument("source")
+@click.option("--format", "format", help="Form of the source, where its name doesn't tell (squad, jsonl, csv, ...).")
+@click.option("--column", "columns", multiple=True, metavar="ROLE=NAME", help="Column of id, text or title.")
+def add(name: str, source: str, format: str | None, columns: tuple[str, ...]) -> None:
+    """Add the documents of SOURCE to the index NAME.
+
+    A document whose id is there already replaces the one that was. A text that is there already isn't embedded again.
+    """
+    from odqa.corpus import read_documents
+    from odqa.index import Index
+
+    report = Index.add(name, read_documents(source, format=format or "", columns=_columns(columns)))
+    replaced = f", {report.replaced:,} of them in place of older ones" if report.replaced else ""
+    click.echo(f"Added {report.added:,} documents{_skipped(report.skipped)}{replaced}. {_state(report)}")
+
+
+@index.command()
+@click.argument("name")
+@click.option("--ids", multiple=True, metavar="ID", help="A document's id; may be given often.")
+@click.option("--where", metavar="FILTER", help='Documents to remove, such as: title = "Normans" and year >= 1990')
+def remove(name: str, ids: tuple[str, ...], where: str | None) -> None:
+    """Remove documents from the index NAME, by their ids or by a filter."""
+    from odqa.index import Index
+
+    if not ids and where is None:
+        raise click.UsageError("Say which documents to remove: --ids ID or --where FILTER.")
+    report = Index.remove(name, ids=ids, where=where)
+    unknown = f" ({report.unknown:,} ids are not in the index)" if report.unknown else ""
+    click.echo(f"Removed {report.removed:,} documents{unknown}. {_state(report)}")
+
+
+@index.command()
+@click.argument("name")
+def compact(name: str) -> None:
+    """Merge small segments of the index NAME, and free the space of removed documents."""
+    from odqa.index import Index
+
+    click.echo(_state(Index.compact(name)))
+
+
+def _state(report: ChangeReport) -> str:
+    from odqa.cli import render
+
+    return (
+        f"{report.name} holds {report.documents:,} documents, {report.passages:,} passages in "
+        f"{report.segments:,} segments, {render.size(report.size)}."
+    )
+
+
+@index.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+def export(name: str, folder: Path) -> None:
+    """Write the documents, passages and vectors of the index NAME to FOLDER as Parquet."""
+    from odqa.index import Index
+
+    opened = Index.open(name)
+    opened.export(folder)
+    click.echo(f"Wrote {folder / 'documents.parquet'} and {folder / 'passages.parquet'} ({len(opened):,} passages).")
 
 
 def _card(name: str, card: str | None, given: dict[str, Any]) -> Card:
