@@ -34,6 +34,11 @@ def indexes_folder() -> Path:
     return home() / "indexes"
 
 
+def models_folder() -> Path:
+    """The folder that holds one folder for each model of your own, found by its name."""
+    return home() / ".models"
+
+
 def cache_folder() -> Path:
     """The folder for what can be made again."""
     return home() / ".cache"

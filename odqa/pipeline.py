@@ -51,9 +51,12 @@ class Pipeline:
         n_best: int | None = None,
         abstain: str = "threshold",
         max_risk: float | None = None,
+        where: str | None = None,
     ) -> Result:
         """Answer one question; see `answer_batch`."""
-        return self.answer_batch([question], top_k=top_k, n_best=n_best, abstain=abstain, max_risk=max_risk)[0]
+        return self.answer_batch(
+            [question], top_k=top_k, n_best=n_best, abstain=abstain, max_risk=max_risk, where=where
+        )[0]
 
     def answer_batch(
         self,
@@ -63,6 +66,7 @@ class Pipeline:
         n_best: int | None = None,
         abstain: str = "threshold",
         max_risk: float | None = None,
+        where: str | None = None,
     ) -> list[Result]:
         """Answer questions together: all windows of all their passages go through the reader at once.
 
@@ -73,6 +77,7 @@ class Pipeline:
             abstain: "threshold" drops passages that score under the reader's null threshold; "never" always
                 gives the best span.
             max_risk: Answer only with a probability of being wrong of at most this; overrides `abstain`.
+            where: Ask only documents that meet this filter, such as `year >= 1990 and title = "Normans"`.
 
         Returns:
             One result for each question. Its timings are the seconds that the whole batch took.
@@ -87,7 +92,7 @@ class Pipeline:
         for question in questions:
             self.reader.check_question(question)
         begin = time.perf_counter()
-        hits = self.retriever.retrieve(questions, top_k=top_k)
+        hits = self.retriever.retrieve(questions, top_k=top_k, where=where)
         retrieved = time.perf_counter()
         pairs = [(question, hit.passage.text) for question, found in zip(questions, hits, strict=True) for hit in found]
         readings = iter(self.reader.read(pairs))
@@ -115,11 +120,14 @@ class Pipeline:
         n_best: int | None = None,
         abstain: str = "threshold",
         max_risk: float | None = None,
+        where: str | None = None,
     ) -> Iterator[Result]:
         """Answer a stream of questions in batches, in order; see `answer_batch`."""
         stream = iter(questions)
         while batch := list(islice(stream, BATCH)):
-            yield from self.answer_batch(batch, top_k=top_k, n_best=n_best, abstain=abstain, max_risk=max_risk)
+            yield from self.answer_batch(
+                batch, top_k=top_k, n_best=n_best, abstain=abstain, max_risk=max_risk, where=where
+            )
 
 
 def reader_recipe(recipe: Recipe) -> recipes.ReaderRecipe:

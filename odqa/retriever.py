@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,16 @@ from odqa.recipes import Fusion, Mode, RetrieverRecipe
 from odqa.types import Hit
 
 _RRF_K = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Rows of an index that may answer a question, int64 (candidates,), and their scores, float64, likewise."""
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    dense: NDArray[np.float64] | None
+    sparse: NDArray[np.float64] | None
 
 
 class Retriever:
@@ -46,49 +57,52 @@ class Retriever:
             ConfigError: the filter is wrong.
         """
         count = self.recipe.top_k if top_k is None else top_k
+        found = self.candidates(questions, depth=max(count, self.recipe.candidates), where=where)
+        return [self._hits(candidates, count) for candidates in found]
+
+    def candidates(
+        self, questions: Sequence[str], *, depth: int | None = None, where: str | None = None
+    ) -> list[Candidates]:
+        """For each question the best `depth` rows of either side, united and scored, in no order.
+
+        Raises:
+            ConfigError: the filter is wrong.
+        """
+        depth = self.recipe.candidates if depth is None else depth
         vectors = self._vectors(questions)
-        depth = max(count, self.recipe.candidates)
-        allowed = None if where is None else self.index.rows(where)
-        near = [np.empty(0, np.int64)] * len(questions)
         if len(vectors):
             near = self.index.nearest(vectors, depth, where=where)
-        return [
-            self._hits(question, vectors[row] if len(vectors) else None, near[row], allowed, count, depth)
-            for row, question in enumerate(questions)
-        ]
+            pairs = zip(questions, vectors, near, strict=True)
+            return [self._scored(question, vector, rows, depth, where) for question, vector, rows in pairs]
+        return [self._scored(question, None, np.empty(0, np.int64), depth, where) for question in questions]
 
     def _vectors(self, questions: Sequence[str]) -> NDArray[np.float32]:
         if self._embedder is None or self.recipe.mode is Mode.SPARSE:
             return np.empty((0, 0), np.float32)
         return self._embedder.embed_questions(questions)
 
-    def _hits(
-        self,
-        question: str,
-        vector: NDArray[np.float32] | None,
-        near: NDArray[np.int64],
-        allowed: NDArray[np.bool_] | None,
-        count: int,
-        depth: int,
-    ) -> list[Hit]:
-        dense = sparse = None
-        rows = near
+    def _scored(
+        self, question: str, vector: NDArray[np.float32] | None, rows: NDArray[np.int64], depth: int, where: str | None
+    ) -> Candidates:
+        sparse = None
         if self.recipe.mode is not Mode.DENSE:
             everywhere = self.index.sparse_scores(question)
-            rows = np.union1d(near, _largest(everywhere if allowed is None else everywhere * allowed, depth))
+            allowed = everywhere if where is None else everywhere * self.index.rows(where)
+            rows = np.union1d(rows, _largest(allowed, depth))
             sparse = everywhere[rows]
-        if vector is not None:
-            dense = self.index.dense_scores(vector, rows)
-        scores = self._fuse(dense, sparse, depth)
+        dense = None if vector is None else self.index.dense_scores(vector, rows)
+        return Candidates(rows, self._fuse(dense, sparse, depth), dense, sparse)
+
+    def _hits(self, found: Candidates, count: int) -> list[Hit]:
         hits = [
             Hit(
-                self.index.passage(int(rows[at])),
-                float(scores[at]),
-                self.recipe.relevance_slope * float(scores[at]) + self.recipe.relevance_intercept,
-                None if dense is None else float(dense[at]),
-                None if sparse is None else float(sparse[at]),
+                self.index.passage(int(found.rows[at])),
+                float(found.scores[at]),
+                self.recipe.relevance_slope * float(found.scores[at]) + self.recipe.relevance_intercept,
+                None if found.dense is None else float(found.dense[at]),
+                None if found.sparse is None else float(found.sparse[at]),
             )
-            for at in with_ties(scores, count)
+            for at in with_ties(found.scores, count)
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.passage.document_id, hit.passage.start))[:count]
 

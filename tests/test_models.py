@@ -102,3 +102,10 @@ def test_the_threshold_tuned_in_training_holds_where_the_recipe_names_none(reade
     (folder / "reader.json").write_text("{}")
     with pytest.raises(ModelError, match='must hold a number named "null_threshold"'):
         models.tuned_threshold(folder)
+
+
+def test_a_model_of_ones_own_is_found_by_its_name(reader_folder: Path, home: Path) -> None:
+    folder = shutil.copytree(reader_folder, home / ".models" / "mine")
+    assert models.locate("mine") == folder
+    with pytest.raises(ModelError, match='No model "yours". Known: all-MiniLM-L6-v2, mine;'):
+        models.locate("yours")

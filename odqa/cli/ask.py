@@ -31,6 +31,7 @@ class Asked:
 @click.argument("question", required=False)
 @click.option("--index", help="Ask this index instead of the recipe's.")
 @click.option("--top-k", type=click.IntRange(min=1), help="Passages to read.")
+@click.option("--where", help="Ask only documents that meet this filter, such as 'year >= 1990'.")
 @options.answering
 @click.option("--timings", is_flag=True, help="Show what each stage took.")
 @click.option(

@@ -53,6 +53,34 @@ def reader(pipeline: str, data: str, out: Path, limit: int | None, seed: int, as
     return click.echo(f"Report: {out / 'report.html'}", err=True)
 
 
+@evaluate.command()
+@options.pipeline
+@click.option("--index", help="Evaluate over this index instead of the recipe's.")
+@_data
+@options.as_json
+def retriever(pipeline: str, index: str | None, data: str, as_json: bool) -> None:
+    """Evaluate a recipe's retriever: dense, sparse and fused, by the document that each question was asked about."""
+    from odqa import recipes
+    from odqa.cli import render
+    from odqa.evaluation.dataset import load
+    from odqa.evaluation.retriever import evaluate_retriever
+    from odqa.index import Index
+
+    recipe = recipes.load_pipeline(pipeline)
+    report = evaluate_retriever(Index.open(index or recipe.index), recipe.retriever, load(data))
+    if as_json:
+        return click.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
+    names = [*(f"recall@{k}" for k in (1, 5, 10, 20, 100)), "mrr@100", "ndcg@10"]
+    rows = [
+        [f"{side}, {group}", *(f"{scores[name]:.3f}" for name in names)]
+        for side, groups in report.scores.items()
+        for group, scores in groups.items()
+    ]
+    render.table(["", *names], rows, numbers=names)
+    counts = ", ".join(f"{count:,} {group}" for group, count in report.questions.items())
+    return click.echo(f"{report.index}: {report.documents:,} documents; questions: {counts}.", err=True)
+
+
 @click.command()
 @click.argument("name")
 @_data

@@ -80,5 +80,5 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_says_what_there_is() -> None:
-    with pytest.raises(ModelError, match='No model "nobody". Bundled: all-MiniLM-L6-v2'):
+    with pytest.raises(ModelError, match='No model "nobody". Known: all-MiniLM-L6-v2'):
         Reader(ReaderRecipe(model="nobody"))
