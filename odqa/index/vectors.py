@@ -17,9 +17,7 @@ from odqa.errors import ConfigError, IndexDamagedError
 FLAT = "Flat"
 DISTRIBUTIONS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu-cu11", "faiss-gpu")
 _PQ = r"PQ\d+(x\d+)?"
-_FACTORY = re.compile(
-    rf"Flat|SQ8|SQfp16|HNSW\d+(,Flat|,SQ8)?|IVF\d+,(Flat|SQ8|SQfp16)|(OPQ\d+(_\d+)?,)?(IVF\d+,)?{_PQ}"
-)
+_FACTORY = re.compile(rf"Flat|SQ8|SQfp16|HNSW\d+(,Flat|,SQ8)?|IVF\d+,(Flat|SQ8|SQfp16)|(OPQ\d+(_\d+)?,)?IVF\d+,{_PQ}")
 _ALLOWED_SHARE = 0.1
 _CHUNK = 65_536
 
@@ -60,7 +58,7 @@ def check_factory(factory: str) -> None:
     if not _FACTORY.fullmatch(factory):
         raise ConfigError(
             f'factory is "{factory}"; it must be like one of: Flat, SQ8, SQfp16, HNSW32, IVF4096,Flat, IVF4096,SQ8, '
-            "IVF65536,PQ48, OPQ48,IVF65536,PQ48, PQ48."
+            "IVF65536,PQ48, OPQ48,IVF65536,PQ48."
         )
 
 

@@ -217,7 +217,7 @@ def test_nothing_to_index_is_an_error_and_makes_no_index() -> None:
     ("card", "message"),
     [
         (Card(factory="Flat,Round"), 'factory is "Flat,Round"; it must be like one of: Flat'),
-        (Card(factory="PQ5"), "can't hold 16 dimensions"),
+        (Card(factory="IVF2,PQ5"), "can't hold 16 dimensions"),
         (Card(terms=TermsCard(stemmer="klingon")), 'terms.stemmer is "klingon"; known: .*english'),
         (Card(terms=TermsCard(stop_words="klingon")), 'terms.stop_words is "klingon"'),
     ],
