@@ -80,6 +80,29 @@ def model_config(folder: Path) -> dict[str, object]:
     return found
 
 
+def has_segments(folder: Path) -> bool:
+    """Whether the model tells the question from the passage by segment ids."""
+    count = model_config(folder).get("type_vocab_size")
+    return isinstance(count, int) and count > 1
+
+
+def pad_id(folder: Path) -> int:
+    """The token id to pad with."""
+    found = model_config(folder).get("pad_token_id")
+    return found if isinstance(found, int) else 0
+
+
+def check_kind(folder: Path, *, reader: bool) -> None:
+    """Raise a ModelError where the folder holds no model, or none with the head that a reader needs."""
+    architectures = model_config(folder).get("architectures")
+    names = [str(name) for name in architectures] if isinstance(architectures, list) else []
+    if reader and not any(name.endswith("ForQuestionAnswering") for name in names):
+        raise ModelError(
+            f"{folder} has no question answering head (it is {', '.join(names) or 'of no known architecture'}). "
+            "Train one on it first: odqa train reader"
+        )
+
+
 def tuned_threshold(folder: Path) -> float:
     """The null threshold that was tuned when the reader in `folder` was trained; 0 where nobody did.
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-_PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers", "datasets", "pyarrow", "bm25s", "fastapi")
+_PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers", "datasets", "pyarrow", "bm25s")
 
 
 @click.command()
@@ -26,6 +26,7 @@ def doctor() -> None:
         *((name, _version(name, problems)) for name in _PACKAGES),
         ("faiss", _faiss(problems)),
         ("GPU", _gpu()),
+        ("engine", _engine()),
         ("home", f"{config.home()}{' ($ODQA_HOME)' if os.environ.get('ODQA_HOME') else ''}"),
         ("indexes", _indexes()),
         ("embedder", _model("all-MiniLM-L6-v2", problems)),
@@ -65,6 +66,13 @@ def _gpu() -> str:
     if not torch.cuda.is_available():
         return "none that torch can use; running on the CPU"
     return ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+
+
+def _engine() -> str:
+    from odqa.runtime import default_device
+
+    described = {"openvino": "OpenVINO on the CPU", "cpu": 'torch on the CPU (faster: pip install "odqa[cpu]")'}
+    return described.get(device := default_device(), f"torch on {device}")
 
 
 def _indexes() -> str:

@@ -13,7 +13,7 @@ from odqa.reader.decode import best_token_spans, character_spans, reading
 from odqa.reader.ranking import Choice, Ranked, rank
 from odqa.reader.windows import Window, Windower, load_tokenizer
 from odqa.recipes import ReaderRecipe
-from odqa.runtime import TorchEngine, pad, token_batches
+from odqa.runtime import Kind, load_engine, pad, token_batches
 from odqa.types import Hit, Passage, PassageRead, Reading, Result
 
 __all__ = ["Choice", "Ranked", "Reader", "rank"]
@@ -36,8 +36,8 @@ class Reader:
         self.null_threshold = models.tuned_threshold(folder) if chosen is None else chosen
         self._tokenizer = load_tokenizer(folder)
         self._windower = Windower(self._tokenizer, max_length=self.recipe.max_length, doc_stride=self.recipe.doc_stride)
-        self._engine = TorchEngine(folder, device=device)
-        self._pad_id = pad_id if isinstance(pad_id := models.model_config(folder).get("pad_token_id"), int) else 0
+        self._engine = load_engine(folder, Kind.READER, device=device)
+        self._pad_id = models.pad_id(folder)
 
     def check_question(self, question: str) -> None:
         """Raise a QuestionError where the question is empty or too long for a window."""

@@ -1,4 +1,4 @@
-"""The torch engine: CUDA in half precision, or the CPU in float32."""
+"""The torch engine: a GPU in half precision, or the CPU in float32."""
 
 from __future__ import annotations
 
@@ -11,34 +11,31 @@ from numpy.typing import NDArray
 from odqa import models
 from odqa.errors import ModelError
 from odqa.runtime.batching import TokenBatch
+from odqa.runtime.kinds import Kind
 
-
-def default_device() -> str:
-    """`cuda` where torch sees a GPU, else `cpu`."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+_OUTPUTS = {Kind.READER: ("start_logits", "end_logits"), Kind.ENCODER: ("last_hidden_state",)}
 
 
 class TorchEngine:
-    """A question answering model that turns token batches into start and end logits."""
+    """A transformers model."""
 
-    def __init__(self, folder: Path, *, device: str | None = None) -> None:
-        """Load the model in `folder`.
+    def __init__(self, folder: Path, kind: Kind, *, device: str) -> None:
+        """Load the model in `folder` onto a torch device.
 
         Raises:
-            ModelError: it has no question answering head, or its weights don't fit its configuration.
+            ModelError: it can't be loaded, or weights are missing.
         """
         import torch
 
-        self.device = default_device() if device is None else device
-        self.max_tokens = 65_536 if self.device.startswith("cuda") else 4_096
-        self._segments = _int(models.model_config(folder).get("type_vocab_size", 1)) > 1
-        dtype = torch.float16 if self.device.startswith("cuda") else torch.float32
-        self._model = load_reader_model(folder, dtype=dtype).to(self.device).eval()
+        self.device = device
+        self.max_tokens = 4_096 if device == "cpu" else 65_536
+        self._outputs = _OUTPUTS[kind]
+        self._segments = models.has_segments(folder)
+        model = load_model(folder, kind, dtype=torch.float32 if device == "cpu" else torch.float16)
+        self._model = model.to(device).eval()
 
-    def run(self, batch: TokenBatch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Start and end logits, each float32 of the batch's shape (rows, tokens)."""
+    def run(self, batch: TokenBatch) -> tuple[NDArray[np.float32], ...]:
+        """See `Engine`."""
         import torch
 
         inputs = {"input_ids": batch.ids, "attention_mask": batch.mask}
@@ -47,40 +44,26 @@ class TorchEngine:
         tensors = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
         with torch.inference_mode():
             output = self._model(**tensors)
-        return output.start_logits.float().cpu().numpy(), output.end_logits.float().cpu().numpy()
+        return tuple(getattr(output, name).float().cpu().numpy() for name in self._outputs)
 
 
-def load_reader_model(folder: Path, *, dtype: Any = None) -> Any:
-    """The transformers model in `folder`, every weight of its question answering head read from the file.
+def load_model(folder: Path, kind: Kind, *, dtype: Any = None) -> Any:
+    """The transformers model in `folder`, every weight that the kind needs read from the file.
 
     Raises:
-        ModelError: it was saved without such a head, or can't be loaded.
+        ModelError: weights are missing, or it can't be loaded.
     """
-    from transformers import AutoModelForQuestionAnswering
+    from transformers import AutoModel, AutoModelForQuestionAnswering
 
-    _check_head(folder)
+    auto = AutoModelForQuestionAnswering if kind is Kind.READER else AutoModel
     try:
         with models.quiet():
-            model, info = AutoModelForQuestionAnswering.from_pretrained(
+            model, info = auto.from_pretrained(
                 folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"Can't load a reader from {folder}: {str(error).splitlines()[0]}") from error
-    if info["missing_keys"]:
-        missing = ", ".join(sorted(info["missing_keys"])[:3])
-        raise ModelError(f"{folder} lacks the weights {missing}: it is no trained reader.")
+        raise ModelError(f"Can't load a {kind} from {folder}: {str(error).splitlines()[0]}") from error
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ModelError(f"{folder} lacks the weights {', '.join(missing[:3])}: it is no trained {kind}.")
     return model
-
-
-def _check_head(folder: Path) -> None:
-    architectures = models.model_config(folder).get("architectures")
-    names = [str(name) for name in architectures] if isinstance(architectures, list) else []
-    if not any(name.endswith("ForQuestionAnswering") for name in names):
-        raise ModelError(
-            f"{folder} has no question answering head (it is {', '.join(names) or 'of no known architecture'}). "
-            "Train one on it first: odqa train reader"
-        )
-
-
-def _int(value: object) -> int:
-    return value if isinstance(value, int) else 1

@@ -202,7 +202,7 @@ def _score(job: _Job, weights: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _reader(job: _Job, folder: Path) -> Reader:
-    return Reader(job.reading.model_copy(update={"model": str(folder)}))
+    return Reader(job.reading.model_copy(update={"model": str(folder)}), device=run.torch_device())
 
 
 def _finish(job: _Job, made: Provenance) -> None:

@@ -125,3 +125,10 @@ def _difference(was: object, now: object) -> tuple[object, object]:
             if was.get(key) != now.get(key):
                 return f"{key} = {was.get(key)!r}", f"{key} = {now.get(key)!r}"
     return was, now
+
+
+def torch_device() -> str:
+    """Where torch trains here."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
