@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from odqa.corpus.passages import Splitter
 from odqa.embedder import Embedder
-from odqa.errors import IndexDamagedError
+from odqa.errors import ConfigError, IndexDamagedError
 from odqa.index import build as building
-from odqa.index import change, export, files, store, tuning
+from odqa.index import change, export, files, store, tuning, vectors
 from odqa.index.build import BuildReport
 from odqa.index.change import ChangeReport
 from odqa.index.generation import Generation, current
+from odqa.index.merged import MergedVectors
 from odqa.index.segment import Segment
 from odqa.index.terms import Bm25
 from odqa.recipes import Card
@@ -28,6 +29,7 @@ from odqa.types import Document, Passage
 __all__ = ["BuildReport", "ChangeReport", "Index"]
 
 _TIE = 1e-6
+_Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 _CACHED_FILTERS = 32
 
 
@@ -49,6 +51,7 @@ class Index:
         self._folder = folder
         self._ends = list(accumulate(len(segment) for segment in self._segments))
         self._terms = Bm25([segment.postings for segment in self._segments], self.generation.card.terms)
+        self._merged: MergedVectors | None = None
         self._filtered = lru_cache(_CACHED_FILTERS)(self._rows_where)
 
     @classmethod
@@ -159,6 +162,24 @@ class Index:
         newest = current(self._folder).number
         return self if newest == self.generation.number else type(self)(self._folder)
 
+    def merge(self, *, gpu: bool, half: bool = False) -> None:
+        """Search all vectors at once from now on, on a GPU or the CPU; results are the same (see `merged`).
+
+        Args:
+            gpu: Search on the first GPU. Filtered searches stay on the CPU.
+            half: Keep the vectors in half precision there; scores are computed from the full ones all the same.
+
+        Raises:
+            ConfigError: there is no GPU that faiss can use, or the index is of a kind that can't go there.
+        """
+        factory = self.generation.card.factory
+        if "HNSW" in factory or factory.startswith(("SQ", "OPQ")):
+            raise ConfigError(f'An index of factory "{factory}" can\'t be merged for a GPU; Flat and IVF can.')
+        if gpu and not vectors.gpus():
+            raise ConfigError('faiss finds no GPU. Install the GPU build: pip install "odqa[gpu]".')
+        codec = change.codec_of(self._folder, self.generation)
+        self._merged = MergedVectors(codec, [one.vectors for one in self._segments], gpu=gpu, half=half)
+
     def __len__(self) -> int:
         """Number of live passages."""
         return self.generation.passages
@@ -203,6 +224,9 @@ class Index:
             ConfigError: the filter is wrong.
         """
         allowed = None if where is None else self.rows(where)
+        together = self._together(queries, k) if allowed is None else None
+        if together is not None:
+            return [self._best(query, [rows], k) for query, rows in zip(queries, together, strict=True)]
         found: list[list[NDArray[np.int64]]] = [[] for _ in queries]
         for number, segment in enumerate(self._segments):
             begin = self._begin(number)
@@ -211,20 +235,32 @@ class Index:
                 rows.append(near + begin)
         return [self._best(query, rows, k) for query, rows in zip(queries, found, strict=True)]
 
+    @property
+    def _effort(self) -> int:
+        return self.generation.tuning.value if self.generation.tuning else 0
+
+    def _together(self, queries: NDArray[np.float32], k: int) -> list[NDArray[np.int64]] | None:
+        """The nearest rows of all segments at once, where they are merged and can be had that way."""
+        if self._merged is None:
+            return None
+        live = None if len(self) == self._ends[-1] else self.rows()
+
+        def search(depth: int) -> _Found | None:
+            return self._merged.nearest(queries, depth, live=live, effort=self._effort) if self._merged else None
+
+        return _with_all_ties(search, k, len(self))
+
     def _near(
         self, segment: Segment, queries: NDArray[np.float32], k: int, mask: NDArray[np.bool_] | None
     ) -> list[NDArray[np.int64]]:
         """The `k` nearest of one segment and all that equal the last of them."""
-        depth, most = k, len(segment) if mask is None else int(mask.sum())
-        effort = self.generation.tuning.value if self.generation.tuning else 0
-        if not most:
-            return [np.empty(0, np.int64) for _ in queries]
-        while True:
-            depth = min(depth + 1, most)
-            scores, rows = segment.vectors.nearest(queries, depth, allowed=mask, effort=effort)
-            if depth == most or not (scores[:, -1] >= scores[:, k - 1] - _TIE).any():
-                return [found[found >= 0] for found in rows]
-            depth *= 4
+        most = len(segment) if mask is None else int(mask.sum())
+
+        def search(depth: int) -> _Found:
+            return segment.vectors.nearest(queries, depth, allowed=mask, effort=self._effort)
+
+        found = _with_all_ties(search, k, most) if most else None
+        return [np.empty(0, np.int64) for _ in queries] if found is None else found
 
     def _best(self, query: NDArray[np.float32], rows: list[NDArray[np.int64]], k: int) -> NDArray[np.int64]:
         """Of the nearest rows of each segment those nearest over all."""
@@ -254,6 +290,20 @@ def with_ties(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     if len(scores) <= count:
         return np.arange(len(scores))
     return np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+
+
+def _with_all_ties(search: Callable[[int], _Found | None], k: int, most: int) -> list[NDArray[np.int64]] | None:
+    """Rows of the `k` nearest and of all that equal the last of them; `most` there are."""
+    depth = k
+    while True:
+        depth = min(depth + 1, most)
+        answer = search(depth)
+        if answer is None:
+            return None
+        scores, rows = answer
+        if depth == most or not (scores[:, -1] >= scores[:, k - 1] - _TIE).any():
+            return [found[found >= 0] for found in rows]
+        depth *= 4
 
 
 def _splitter(card: Card, embedder: Embedder) -> Splitter:

@@ -122,15 +122,18 @@ class Codec:
 
     def write(self, codes: NDArray[np.uint8], sink: Callable[[bytes], int]) -> None:
         """Make a segment's FAISS index of `codes` and pass its file's bytes to `sink`."""
-        faiss = _faiss()
-        index = faiss.clone_index(self._index)
+        _write(self.filled(codes), sink)
+
+    def filled(self, codes: NDArray[np.uint8]) -> Any:
+        """A FAISS index of `codes`."""
+        index = _faiss().clone_index(self._index)
         outer, inner, coder = _parts(index)
         if coder is not outer and coder is not inner:
             index.add(coder.sa_decode(codes))
         else:
             inner.add_sa_codes(codes, None)
             outer.ntotal = inner.ntotal
-        _write(index, sink)
+        return index
 
     def save(self, sink: Callable[[bytes], int]) -> None:
         """Pass the codec's own file to `sink`."""
@@ -143,6 +146,26 @@ class Codec:
             IndexDamagedError: FAISS can't read it.
         """
         self._index = _read(path, 0)
+
+
+def on_gpu(index: Any, *, half: bool) -> Any:
+    """A copy of a FAISS index on the first GPU, its vectors in half precision where `half`."""
+    faiss = _faiss()
+    options = faiss.GpuClonerOptions()
+    options.useFloat16 = half
+    resources = faiss.StandardGpuResources()
+    moved = faiss.index_cpu_to_gpu(resources, 0, index, options)
+    moved.odqa_resources = resources
+    return moved
+
+
+def search(
+    index: Any, queries: NDArray[np.float32], k: int, effort: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Search a FAISS index of any kind with unit queries; `effort` is its nprobe, where it has one."""
+    parameters = _faiss().SearchParametersIVF(nprobe=effort) if effort and hasattr(index, "nprobe") else None
+    scores, rows = index.search(unit(queries), k, params=parameters)
+    return scores, rows
 
 
 def _parts(index: Any) -> tuple[Any, Any, Any]:
