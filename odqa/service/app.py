@@ -11,10 +11,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 import odqa
 from odqa.service import page, replies
+from odqa.service.documents import Writer
 from odqa.service.host import Host, Loaded
 from odqa.service.keys import Keys
 from odqa.service.metrics import Metrics
-from odqa.service.routes import Service, api, operations
+from odqa.service.routes import Service, api, documents, operations
 from odqa.service.settings import Settings
 from odqa.service.shell import Shell
 
@@ -40,18 +41,19 @@ def create_app(
     keys = Keys() if keys is None else keys
     metrics = Metrics()
     host = Host(load, settings, metrics, on_failure=on_failure)
-    service = Service(host, settings, metrics)
+    writer = Writer(host)
+    service = Service(host, writer, settings, metrics)
     app = FastAPI(
         title="odqa",
         version=odqa.__version__,
         description=_DESCRIPTION,
-        lifespan=_lifespan(host),
+        lifespan=_lifespan(host, writer),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    for router in (api(service, keys), operations(service, keys), page.router()):
+    for router in (api(service, keys), documents(service, keys), operations(service, keys), page.router()):
         app.include_router(router)
     replies.register(app)
     if settings.cors_origins:
@@ -66,11 +68,13 @@ def create_app(
     return app
 
 
-def _lifespan(host: Host) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(host: Host, writer: Writer) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         host.start()
+        writer.start()
         yield
+        await asyncio.to_thread(writer.close)
         await asyncio.to_thread(host.close)
 
     return lifespan

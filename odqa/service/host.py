@@ -6,7 +6,8 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -33,10 +34,14 @@ _WARM_UP = "What is this about?"
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A pipeline and the embedder in it, which also embeds documents that are added."""
+    """A pipeline, the embedder in it, and how to load another one for the thread that writes.
+
+    Tokenizers are not made for two threads at a time, so that each thread has an embedder of its own.
+    """
 
     pipeline: Pipeline
     embedder: Embedder
+    load_embedder: Callable[[], Embedder]
 
     @classmethod
     def load(cls, name: str, *, index: str | None = None, device: str | None = None) -> Self:
@@ -49,15 +54,17 @@ class Loaded:
         """
         recipe = recipes.load_pipeline(name)
         opened = Index.open(recipe.index if index is None else index)
-        embedder = Embedder(opened.generation.embedder.name, device=device)
+        load_embedder = partial(Embedder, opened.generation.embedder.name, device=device)
+        embedder = load_embedder()
         retriever = Retriever(opened, recipe.retriever, embedder=embedder)
-        return cls(Pipeline(retriever, Reader(reader_recipe(recipe), device=device), name=name), embedder)
+        pipeline = Pipeline(retriever, Reader(reader_recipe(recipe), device=device), name=name)
+        return cls(pipeline, embedder, load_embedder)
 
     def over(self, index: Index) -> Self:
         """The same models over another generation of the index."""
         old = self.pipeline
         retriever = Retriever(index, old.retriever.recipe, embedder=self.embedder)
-        return type(self)(Pipeline(retriever, old.reader, name=old.name), self.embedder)
+        return replace(self, pipeline=Pipeline(retriever, old.reader, name=old.name))
 
 
 class Host:
@@ -78,6 +85,7 @@ class Host:
         self._metrics = metrics
         self._loaded: Loaded | None = None
         self._passage_length = 0.0
+        self._refreshing = threading.Lock()
         self._batcher: Batcher[Work, Outcome] | None = None
         self._thread = threading.Thread(target=self._warm, name="odqa-loader", daemon=True)
 
@@ -142,6 +150,18 @@ class Host:
     def index(self) -> Index:
         """The current generation of the index."""
         return self.loaded.pipeline.retriever.index
+
+    def refresh(self) -> None:
+        """Go over to the newest generation of the index; what is being answered stays with the one it began with.
+
+        Raises:
+            StoredIndexError: it is damaged.
+        """
+        with self._refreshing:
+            index = self.index.refreshed()
+            if index is not self.index:
+                self._loaded = self.loaded.over(index)
+                journal.event("reloaded", generation=index.generation.number, passages=len(index))
 
     def depth(self) -> tuple[int, int]:
         """Questions that wait, and their estimated tokens."""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 import odqa
+from odqa.errors import CorpusError
 from odqa.service import settings as limits
-from odqa.service.failures import GoneError
+from odqa.service.documents import Delete, Put, Writer
+from odqa.service.failures import GoneError, NotFoundError
 from odqa.service.guard import guard
 from odqa.service.host import Host
 from odqa.service.keys import Keys, Right
 from odqa.service.metrics import Metrics
 from odqa.service.schemas import (
     AskRequest,
+    DocumentsRequest,
     Failure,
     Health,
     IndexReply,
@@ -25,14 +28,16 @@ from odqa.service.schemas import (
     OneFound,
     OneResult,
     ReadRequest,
+    Removed,
     RetrieveRequest,
+    Stored,
     hit_body,
     result_body,
 )
 from odqa.service.settings import Settings
 from odqa.service.shell import ticket
 from odqa.service.work import Ask, Options, Outcome, Read, Retrieve, Retrieved, Work
-from odqa.types import Result
+from odqa.types import Document, Result
 
 _DESCRIBED = {
     400: "The body can't be read.",
@@ -53,15 +58,17 @@ def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Failure, "description": _DESCRIBED[status]} for status in statuses}
 
 
+_CHANGING = failures(400, 401, 403, 413, 421, 422, 429, 503)
 _ASKING = failures(400, 401, 413, 421, 422, 429, 503, 504)
 
 
 class Service:
     """What the routes share."""
 
-    def __init__(self, host: Host, settings: Settings, metrics: Metrics) -> None:
-        """Answer through `host`."""
+    def __init__(self, host: Host, writer: Writer, settings: Settings, metrics: Metrics) -> None:
+        """Answer through `host`, change documents through `writer`."""
         self.host = host
+        self.writer = writer
         self.settings = settings
         self.metrics = metrics
 
@@ -99,20 +106,20 @@ def api(service: Service, keys: Keys) -> APIRouter:
 
     @router.post("/ask", response_model=OneResult | ManyResults, responses=_ASKING, summary="Ask the index")
     async def ask(body: AskRequest, request: Request) -> dict[str, Any]:
-        options = Options(body.top_k, body.n_best, body.abstain, body.max_risk)
+        options = Options(body.top_k, body.where, body.n_best, body.abstain, body.max_risk)
         works = [Ask(question, options) for question in _listed(body.question)]
         return await service.results(request, body.question, works, body.timeout)
 
     @router.post("/read", response_model=OneResult | ManyResults, responses=_ASKING, summary="Ask a text")
     async def read(body: ReadRequest, request: Request) -> dict[str, Any]:
-        options = Options(None, body.n_best, body.abstain, body.max_risk)
+        options = Options(None, None, body.n_best, body.abstain, body.max_risk)
         works = [Read(question, body.context, options) for question in _listed(body.question)]
         return await service.results(request, body.question, works, body.timeout)
 
     @router.post("/retrieve", response_model=OneFound | ManyFound, responses=_ASKING, summary="Find passages")
     async def retrieve(body: RetrieveRequest, request: Request) -> dict[str, Any]:
         questions = _listed(body.question)
-        works = [Retrieve(question, Options(body.top_k)) for question in questions]
+        works = [Retrieve(question, Options(body.top_k, body.where)) for question in questions]
         outcomes, waited = await service.answer(request, works, body.timeout)
         found = [outcome for outcome in outcomes if isinstance(outcome, Retrieved)]
         bodies = [
@@ -130,6 +137,33 @@ def api(service: Service, keys: Keys) -> APIRouter:
     @router.get("/index", response_model=IndexReply, responses=failures(401, 421, 503), summary="What is served")
     async def index(request: Request) -> dict[str, Any]:
         return {**_about(service), "request_id": ticket(request.scope).id}
+
+    return router
+
+
+def documents(service: Service, keys: Keys) -> APIRouter:
+    """The routes that change the index."""
+    rights = [Depends(guard(keys, Right.WRITE, open_writes=service.settings.open_writes))]
+    router = APIRouter(prefix="/v1/documents", tags=["Documents"], dependencies=rights)
+
+    @router.put("", response_model=Stored, responses=_CHANGING, summary="Add or replace documents")
+    async def put(body: DocumentsRequest, request: Request) -> dict[str, Any]:
+        given = {one.id: Document(one.id, one.text, one.title, one.metadata) for one in body.documents}
+        if len(given) < len(body.documents):
+            raise CorpusError("An id stands twice among the documents. Give each document an id of its own.")
+        done = await service.writer.change(Put(tuple(given.values())))
+        ticket(request.scope).fields.update(stored=len(given), generation=done.generation)
+        id = ticket(request.scope).id
+        return {"stored": len(given), "replaced": done.found, "generation": done.generation, "request_id": id}
+
+    @router.delete(
+        "/{id:path}", response_model=Removed, responses={**_CHANGING, **failures(404)}, summary="Remove a document"
+    )
+    async def delete(id: Annotated[str, Path(min_length=1, max_length=limits.MAX_ID_LENGTH)], request: Request) -> Any:
+        done = await service.writer.change(Delete(id))
+        if not done.found:
+            raise NotFoundError("There is no document of that id.")
+        return {"removed": id, "generation": done.generation, "request_id": ticket(request.scope).id}
 
     return router
 

@@ -8,9 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from odqa.service.settings import (
     MAX_CONTEXT_LENGTH,
+    MAX_DOCUMENTS,
+    MAX_ID_LENGTH,
     MAX_N_BEST,
     MAX_QUESTION_LENGTH,
     MAX_QUESTIONS,
+    MAX_TEXT_LENGTH,
     MAX_TOP_K,
 )
 from odqa.types import Abstain, Evidence, Hit, Result
@@ -18,7 +21,15 @@ from odqa.types import Abstain, Evidence, Hit, Result
 Question = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_LENGTH, pattern=r"\S")]
 Questions = Annotated[list[Question], Field(min_length=1, max_length=MAX_QUESTIONS)]
 TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=100)]
+MetadataText = Annotated[str, Field(max_length=10_000)]
+MetadataNumber = Annotated[int, Field(ge=-(2**53), le=2**53)]
+MetadataValue = MetadataText | bool | MetadataNumber | Annotated[float, Field(allow_inf_nan=False)] | None
+Where = Annotated[str, Field(min_length=1, max_length=2_000)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+_WHERE = 'Ask only documents that meet this filter, such as year >= 1990 and title = "Normans".'
 
 
 class _Request(BaseModel):
@@ -45,6 +56,7 @@ class AskRequest(_Choices):
 
     question: Question | Questions = Field(description="One question, or a list of them.")
     top_k: TopK | None = Field(None, description="Passages to read for each question.")
+    where: Where | None = Field(None, description=_WHERE)
 
     model_config = ConfigDict(json_schema_extra={"example": {"question": "In what country is Normandy located?"}})
 
@@ -65,9 +77,46 @@ class RetrieveRequest(_Request):
 
     question: Question | Questions = Field(description="One question, or a list of them.")
     top_k: TopK | None = Field(None, description="Passages to find for each question.")
+    where: Where | None = Field(None, description=_WHERE)
     timeout: Seconds | None = Field(None, description="Seconds to wait at most; the server has a limit of its own.")
 
     model_config = ConfigDict(json_schema_extra={"example": {"question": "Who led the Normans?", "top_k": 3}})
+
+
+class DocumentBody(_Request):
+    """A document: its text, and what else is known about it."""
+
+    id: Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"\S")]
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH, pattern=r"\w")]
+    title: Annotated[str, Field(max_length=MAX_QUESTION_LENGTH)] = ""
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=100)] = {}
+
+
+class DocumentsRequest(_Request):
+    """Documents to add; one whose id is there replaces the one that was."""
+
+    documents: Annotated[list[DocumentBody], Field(min_length=1, max_length=MAX_DOCUMENTS)]
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"documents": [{"id": "warsaw", "title": "Warsaw", "text": "Warsaw is ..."}]}}
+    )
+
+
+class Stored(_Reply):
+    """Documents are on the disk, and the next search sees them; `replaced` of them were there before."""
+
+    stored: int
+    replaced: int
+    generation: int
+    request_id: str
+
+
+class Removed(_Reply):
+    """A document is gone, and the next search doesn't see it."""
+
+    removed: str
+    generation: int
+    request_id: str
 
 
 class EvidenceReply(_Reply):

@@ -15,6 +15,8 @@ MAX_TOP_K = 100
 MAX_N_BEST = 100
 MAX_DOCUMENTS = 1_000
 """Documents of one request."""
+MAX_ID_LENGTH = 500
+"""Characters of a document's id."""
 MAX_TEXT_LENGTH = 4_000_000
 """Characters of a document."""
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")

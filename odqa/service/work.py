@@ -21,6 +21,7 @@ class Options:
     """How a request wants its answers; what is None comes from the recipe."""
 
     top_k: int | None = None
+    where: str | None = None
     n_best: int | None = None
     abstain: Abstain = Abstain.THRESHOLD
     max_risk: float | None = None
@@ -103,6 +104,7 @@ def _ask(pipeline: Pipeline, works: Sequence[Any]) -> Sequence[Outcome]:
     return pipeline.answer_batch(
         [work.question for work in works],
         top_k=options.top_k,
+        where=options.where,
         n_best=options.n_best,
         abstain=options.abstain,
         max_risk=options.max_risk,
@@ -123,7 +125,8 @@ def _read(pipeline: Pipeline, works: Sequence[Any]) -> Sequence[Outcome]:
 
 def _retrieve(pipeline: Pipeline, works: Sequence[Any]) -> Sequence[Outcome]:
     index, begin = pipeline.retriever.index, time.perf_counter()
-    found = pipeline.retriever.retrieve([work.question for work in works], top_k=works[0].options.top_k)
+    options: Options = works[0].options
+    found = pipeline.retriever.retrieve([work.question for work in works], top_k=options.top_k, where=options.where)
     timings = {"retrieve": time.perf_counter() - begin}
     return [Retrieved(tuple(hits), index.name, index.generation.number, timings) for hits in found]
 

@@ -25,6 +25,9 @@ class Served:
     server: uvicorn.Server
     thread: threading.Thread
 
+    def request(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        return httpx2.request(method, self.url + path, timeout=30, **options)
+
     def post(self, path: str, body: Any = None, **options: Any) -> httpx2.Response:
         return httpx2.post(self.url + path, json=body, timeout=30, **options)
 

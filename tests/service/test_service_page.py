@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,7 +72,7 @@ class Scripted:
 @pytest.fixture(scope="module")
 def page(loaded: Loaded) -> Iterator[Served]:
     pipeline: Any = Scripted(loaded)
-    with serving(create_app(lambda: Loaded(pipeline, loaded.embedder))) as one:
+    with serving(create_app(lambda: replace(loaded, pipeline=pipeline))) as one:
         yield one
 
 

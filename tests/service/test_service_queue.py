@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -48,7 +49,7 @@ def slow(loaded: Loaded) -> Slow:
 def held(slow: Slow, loaded: Loaded) -> Iterator[Served]:
     pipeline: Any = slow
     settings = Settings(deadline=20, queue_tokens=400, batch_tokens=1)
-    with serving(create_app(lambda: Loaded(pipeline, loaded.embedder), settings=settings)) as one:
+    with serving(create_app(lambda: replace(loaded, pipeline=pipeline), settings=settings)) as one:
         yield one
         slow.open.set()
 
@@ -126,7 +127,7 @@ def test_the_end_waits_for_what_was_accepted(slow: Slow, loaded: Loaded) -> None
     pipeline: Any = slow
     slow.open.set()
     with (
-        serving(create_app(lambda: Loaded(pipeline, loaded.embedder))) as one,
+        serving(create_app(lambda: replace(loaded, pipeline=pipeline))) as one,
         ThreadPoolExecutor(4) as pool,
     ):
         slow.shut()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,16 @@ def test_keys_open_what_they_may(guarded: Served) -> None:
     assert {guarded.get(path).status_code for path in ("/healthz", "/readyz", "/", "/docs")} == {200}
 
 
+def test_writing_needs_the_right_to_write(guarded: Served) -> None:
+    body = {"documents": []}
+    statuses = [
+        guarded.request("PUT", "/v1/documents", json=body, headers=bearer(key)).status_code
+        for key in ("none", "see", "say")
+    ]
+    assert statuses == [401, 403, 422]
+    assert guarded.request("DELETE", "/v1/documents/d0", headers=bearer("see")).status_code == 403
+
+
 def test_a_large_body_is_refused_announced_or_not(guarded: Served) -> None:
     large = b'{"question": "' + b"w" * 6000 + b'"}'
     headers = {**bearer("see"), "Content-Type": "application/json"}
@@ -188,7 +199,7 @@ def test_what_breaks_inside_stays_inside(loaded: Loaded, caplog: pytest.LogCaptu
             return loaded.pipeline.answer_batch(questions, **options)
 
     broken: Any = Broken()
-    with serving(create_app(lambda: Loaded(broken, loaded.embedder))) as one:
+    with serving(create_app(lambda: replace(loaded, pipeline=broken))) as one:
         response = one.post(ASK, {"question": QUESTION})
         assert response.status_code == 500
         assert "secret" not in response.text
