@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from odqa.service.settings import (
     MAX_CONTEXT_LENGTH,
@@ -18,9 +18,16 @@ from odqa.service.settings import (
 )
 from odqa.types import Abstain, Evidence, Hit, Result
 
+
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 3.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Question = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION_LENGTH, pattern=r"\S")]
 Questions = Annotated[list[Question], Field(min_length=1, max_length=MAX_QUESTIONS)]
-TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
+TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K), BeforeValidator(_whole)]
+NBest = Annotated[int, Field(ge=1, le=MAX_N_BEST), BeforeValidator(_whole)]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=100)]
 MetadataText = Annotated[str, Field(max_length=10_000)]
 MetadataNumber = Annotated[int, Field(ge=-(2**53), le=2**53)]
@@ -41,7 +48,7 @@ class _Reply(BaseModel):
 
 
 class _Choices(_Request):
-    n_best: Annotated[int, Field(ge=1, le=MAX_N_BEST)] | None = Field(None, description="Answers at most.")
+    n_best: NBest | None = Field(None, description="Answers at most.")
     abstain: Annotated[Abstain, Field(strict=False)] = Field(
         Abstain.THRESHOLD, description='When to say "no answer": under the reader\'s threshold, or never.'
     )
