@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Self
@@ -227,13 +229,14 @@ class Index:
         together = self._together(queries, k) if allowed is None else None
         if together is not None:
             return [self._best(query, [rows], k) for query, rows in zip(queries, together, strict=True)]
-        found: list[list[NDArray[np.int64]]] = [[] for _ in queries]
-        for number, segment in enumerate(self._segments):
-            begin = self._begin(number)
+
+        def near(number: int) -> list[NDArray[np.int64]]:
+            begin, segment = self._begin(number), self._segments[number]
             mask = segment.live if allowed is None else allowed[begin : self._ends[number]]
-            for rows, near in zip(found, self._near(segment, queries, k, mask), strict=True):
-                rows.append(near + begin)
-        return [self._best(query, rows, k) for query, rows in zip(queries, found, strict=True)]
+            return [rows + begin for rows in self._near(segment, queries, k, mask)]
+
+        found = list(_threads().map(near, range(len(self._segments))))
+        return [self._best(query, [rows[at] for rows in found], k) for at, query in enumerate(queries)]
 
     @property
     def _effort(self) -> int:
@@ -267,6 +270,22 @@ class Index:
         everywhere = np.concatenate(rows) if rows else np.empty(0, np.int64)
         return everywhere[with_ties(self.dense_scores(query, everywhere), k)]
 
+    def exact(self, queries: NDArray[np.float32], k: int) -> list[NDArray[np.int64]]:
+        """The `k` nearest rows by their stored vectors, every one of them looked at: what an approximation misses."""
+        found: list[list[NDArray[np.int64]]] = [[] for _ in queries]
+        for number, segment in enumerate(self._segments):
+            live = np.arange(len(segment)) if segment.live is None else np.flatnonzero(segment.live)
+            _, near = segment.vectors.among(queries, min(k, len(live)), live)
+            for rows, one in zip(found, near, strict=True):
+                rows.append(one + self._begin(number))
+        return [self._best(query, rows, k) for query, rows in zip(queries, found, strict=True)]
+
+    def vector(self, row: int) -> NDArray[np.float32]:
+        """The vector at `row` as it is stored, float32 (dimensions,)."""
+        number = bisect_right(self._ends, row)
+        rows = np.array([row - self._begin(number)])
+        return np.asarray(self._segments[number].vectors.rows(rows)[0])
+
     def dense_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The cosine of one query, float32 (dimensions,), and the passages at `rows`."""
         scores = np.empty(len(rows))
@@ -290,6 +309,12 @@ def with_ties(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     if len(scores) <= count:
         return np.arange(len(scores))
     return np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads that search segments side by side: FAISS uses one for one query."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="odqa-search")
 
 
 def _with_all_ties(search: Callable[[int], _Found | None], k: int, most: int) -> list[NDArray[np.int64]] | None:

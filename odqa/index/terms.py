@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -67,27 +68,37 @@ class Analyzer:
 
     def terms(self, texts: Sequence[str]) -> list[list[str]]:
         """The terms of each text, in order, repeated as they stand."""
+        numbers, names = self._numbered(texts)
+        return [[names[number] for number in found] for found in numbers]
+
+    def _numbered(self, texts: Sequence[str]) -> tuple[list[list[int]], list[str]]:
+        """The terms of each text as numbers, and the term of each number."""
         from bm25s import tokenize
 
         found = tokenize(
             list(texts), stopwords=self._stop_words, stemmer=self._stemmer, return_ids=True, show_progress=False
         )
-        names = {number: term for term, number in found.vocab.items()}
-        return [[names[number] for number in numbers] for numbers in found.ids]
+        names = [""] * (max(found.vocab.values(), default=-1) + 1)
+        for term, number in found.vocab.items():
+            names[number] = term
+        return found.ids, names
 
     def postings(self, texts: Sequence[str]) -> Postings:
         """Count the terms of a segment's passages."""
-        passages = self.terms(texts)
-        vocabulary = sorted({term for terms in passages for term in terms})
-        numbers = {term: number for number, term in enumerate(vocabulary)}
-        terms = np.array([numbers[term] for found in passages for term in found], dtype=np.int64)
+        passages, names = self._numbered(texts)
         lengths = np.array([len(found) for found in passages], dtype=np.int32)
+        given = np.fromiter(chain.from_iterable(passages), dtype=np.int64, count=int(lengths.sum()))
+        used = np.unique(given)
+        vocabulary = sorted(names[number] for number in used)
+        ranks = {term: rank for rank, term in enumerate(vocabulary)}
+        places = np.array([ranks[names[number]] for number in used], dtype=np.int64)
         rows = np.repeat(np.arange(len(passages), dtype=np.int64), lengths)
-        keys, counts = np.unique(terms * max(1, len(passages)) + rows, return_counts=True)
-        owners, rows = np.divmod(keys, max(1, len(passages)))
+        width = max(1, len(passages))
+        keys, counts = np.unique(places[np.searchsorted(used, given)] * width + rows, return_counts=True)
+        owners, rows = np.divmod(keys, width)
         starts = np.searchsorted(owners, np.arange(len(vocabulary) + 1))
-        names = pa.array(vocabulary, pa.large_string())
-        return Postings(names, starts, rows.astype(np.int32), counts.astype(np.int32), lengths)
+        stored = pa.array(vocabulary, pa.large_string())
+        return Postings(stored, starts, rows.astype(np.int32), counts.astype(np.int32), lengths)
 
 
 class Bm25:

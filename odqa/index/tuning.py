@@ -12,7 +12,7 @@ from odqa.index.vectors import Vectors
 
 RECALL = 0.95
 _QUERIES = 200
-_K = 10
+K = 10
 
 
 def sample(vectors: Sequence[Vectors], count: int) -> NDArray[np.float32]:
@@ -27,11 +27,11 @@ def sample(vectors: Sequence[Vectors], count: int) -> NDArray[np.float32]:
 def tune(vectors: Sequence[Vectors], exact: Sequence[Vectors], asked: float) -> Tuning:
     """The least effort, of powers of two, that reaches a recall@10 of `asked`; the most where none does."""
     queries = sample(exact, _QUERIES)
-    truth = nearest(exact, queries, _K + 1)
+    truth = nearest(exact, queries, K + 1)
     parameter, most = vectors[0].parameter, max(one.most_effort for one in vectors)
     efforts = [*(2**power for power in range(most.bit_length()) if 2**power < most), most] if parameter else [0]
     for effort in efforts:
-        recall = _recall(nearest(vectors, queries, _K + 1, effort), truth)
+        recall = _recall(nearest(vectors, queries, K + 1, effort), truth)
         if recall >= asked:
             break
     return Tuning(parameter=parameter, value=effort, recall=round(recall, 4), asked=asked)

@@ -237,12 +237,12 @@ class Vectors:
             return self._search(queries, k, self._parameters(effort, None))
         count = int(allowed.sum())
         if self.parameter and count < max(k, _ALLOWED_SHARE * len(self)):
-            return self._among(queries, k, np.flatnonzero(allowed))
+            return self.among(queries, k, np.flatnonzero(allowed))
         wider = min(self.most_effort, effort * len(self) // max(1, count))
         selector = _faiss().IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         scores, rows = self._search(queries, k, self._parameters(wider, selector))
         if self.parameter and (rows[:, : min(k, count)] < 0).any():
-            return self._among(queries, k, np.flatnonzero(allowed))
+            return self.among(queries, k, np.flatnonzero(allowed))
         return scores, rows
 
     def _search(
@@ -259,10 +259,11 @@ class Vectors:
         made = kinds.get(self.parameter, faiss.SearchParameters)(**given, **chosen)
         return made if self._inner is self._index else faiss.SearchParametersPreTransform(index_params=made)
 
-    def _among(
+    def among(
         self, queries: NDArray[np.float32], k: int, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The exact search of some rows."""
+        """The exact search of some rows; see `nearest`."""
+        queries = unit(queries)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         found = np.full((len(queries), k), -1, dtype=np.int64)
         for at in range(0, len(rows), _CHUNK):

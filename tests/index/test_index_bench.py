@@ -1,0 +1,34 @@
+"""What `odqa bench index` measures with: natural words, and searches whose recall is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from odqa.cli import bench
+from odqa.index import files, store
+from odqa.index import build as building
+
+
+def test_words_follow_zipf_s_law() -> None:
+    ranks = bench._zipf(np.random.default_rng(0), 200_000)
+    counts = np.bincount(ranks + 1)
+    assert ranks.min() == 0
+    assert counts[1] / counts[2] == pytest.approx(np.log(2) / np.log(1.5), rel=0.05)
+    assert counts[1] / counts[10] == pytest.approx(np.log(2) / np.log(1.1), rel=0.1)
+
+
+@pytest.mark.parametrize("factory", ["Flat", "IVF8,Flat"])
+def test_a_small_run(monkeypatch: pytest.MonkeyPatch, factory: str) -> None:
+    seeds = np.random.default_rng(0).normal(size=(20, 16)).astype(np.float32)
+    monkeypatch.setattr(bench, "_seeds", lambda: seeds)
+    folder = store.folder_of("made")
+    files.make_folder(folder)
+    maker = bench._Maker()
+    report = building.build(
+        folder, bench._documents(300), card=bench._card(factory), embedder=maker, splitter=maker, number=1
+    )
+    assert report.passages == 300
+    found = bench._search(folder)
+    assert found["recall@10"] >= 0.9
+    assert {"open s", "dense p50 ms", "sparse p50 ms", "hybrid p95 ms"} <= found.keys()
