@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from odqa.cli import bench
-from odqa.index import files, store
 from odqa.index import build as building
+from odqa.index import files, store
 
 
 def test_words_follow_zipf_s_law() -> None:
