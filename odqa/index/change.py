@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 import odqa
 from odqa import progress
-from odqa.errors import CorpusError, IndexMismatchError
+from odqa.errors import CorpusError, IndexMismatchError, StoredIndexError
 from odqa.index import build, draft, where
 from odqa.index.draft import Draft
 from odqa.index.generation import Generation, SegmentStamp, collect_garbage, commit, current
@@ -77,7 +78,8 @@ def add(
     stamps = [*kept, *(entry.segment for entry in journal.entries)]
     made = _commit(folder, newest, stamps)
     if sum(_is_small(stamp) for stamp in stamps) > MOST_SMALL:
-        made = _compacted(folder, made, [stamp for stamp in stamps if _is_small(stamp)])
+        with suppress(StoredIndexError):  # the documents are in; merging is tried again with the next addition
+            made = _compacted(folder, made, [stamp for stamp in stamps if _is_small(stamp)])
     return _report(folder, made, added=len(intake.ids), replaced=replaced, skipped=intake.skipped)
 
 

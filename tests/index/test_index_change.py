@@ -116,6 +116,22 @@ def test_many_small_segments_are_merged_by_themselves() -> None:
     assert len(held("made")) == len(SMALL) + change.MOST_SMALL + 1
 
 
+def test_a_disk_too_full_to_merge_still_takes_the_addition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(change, "MOST_SMALL", 1)
+    fakes.build("made", SMALL)
+    whole = disks.FaultyDisk()
+    with monkeypatch.context() as patch:
+        patch.setattr(change, "MOST_SMALL", 2)
+        patch.setattr(files, "disk", whole)
+        fakes.add("made", [Document("d", "w1")])
+    store.delete("made")
+    fakes.build("made", SMALL)
+    monkeypatch.setattr(files, "disk", disks.FaultyDisk(len(whole.log) + 5, disks.Fault.FULL))
+    assert fakes.add("made", [Document("d", "w1")]).documents == 4
+    assert len(Index.open("made").generation.segments) == 2
+    assert set(held("made")) == {"a", "b", "c", "d"}
+
+
 def test_compacting_a_compact_index_changes_nothing() -> None:
     fakes.build("made", SMALL)
     assert change.compact(store.existing("made")).generation == 1
