@@ -70,21 +70,40 @@ def sample(questions: Sequence[Question], limit: int | None, *, seed: int = 0) -
     return [questions[row] for row in sorted(rows)]
 
 
+def check(reader: Reader, questions: Sequence[Question]) -> None:
+    """Check that all questions can be asked before any is.
+
+    Raises:
+        DataError: there is none, one is empty or too long for the reader.
+    """
+    if not questions:
+        raise DataError("There is no question to evaluate: give at least one.")
+    for question in questions:
+        _check(reader, question)
+
+
 def best_spans(reader: Reader, questions: Sequence[Question]) -> list[Span]:
     """Read each question's own passage.
 
     Raises:
         DataError: there is no question, or one can't be asked: it is empty or too long for the reader.
     """
-    if not questions:
-        raise DataError("There is no question to evaluate: give at least one.")
-    for question in questions:
-        _check(reader, question)
+    check(reader, questions)
     return [next(iter(reading.spans), NO_SPAN) for reading in _read(reader, questions)]
 
 
 def score(questions: Sequence[Question], spans: Sequence[Span]) -> tuple[Outcome, ...]:
-    """Score the best span of each question.
+    """Score the best span of each question's own passage.
+
+    Raises:
+        DataError: two questions have the same id.
+    """
+    texts = [question.context[span.start : span.end] for question, span in zip(questions, spans, strict=True)]
+    return score_texts(questions, texts, spans)
+
+
+def score_texts(questions: Sequence[Question], texts: Sequence[str], spans: Sequence[Span]) -> tuple[Outcome, ...]:
+    """Score the answer of each question, given as its text and its span in the passage that was read.
 
     Raises:
         DataError: two questions have the same id.
@@ -92,7 +111,6 @@ def score(questions: Sequence[Question], spans: Sequence[Span]) -> tuple[Outcome
     names = {question.id for question in questions}
     if len(names) < len(questions):
         raise DataError(f"{len(questions) - len(names)} questions repeat an id: give each its own.")
-    texts = [question.context[span.start : span.end] for question, span in zip(questions, spans, strict=True)]
     predictions = {question.id: text for question, text in zip(questions, texts, strict=True)}
     scored = squad.scores_by_question(questions, predictions)
     rows = zip(questions, texts, spans, scored.exact, scored.f1, strict=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 from odqa import recipes
 from odqa.errors import ConfigError, DataError
 from odqa.evaluation.dataset import Question, load
-from odqa.evaluation.report import evaluate_to_folder, prepare
+from odqa.evaluation.files import prepare
+from odqa.evaluation.report import evaluate_to_folder
 from odqa.pipeline import reader_recipe
 from odqa.recipes import ExpectedScores
 
@@ -55,7 +56,7 @@ def reproduce(name: str, data: str, out: Path, *, model: str | None = None, comm
     recipe = recipes.load_pipeline(name)
     expected = _expected(recipe.expected, name)
     reader = reader_recipe(recipe) if model is None else recipe.reader.model_copy(update={"model": model})
-    prepare(out)
+    prepare(out, "reader")
     _check(load(data), expected)
     report = evaluate_to_folder(reader, data, out, command=command)
     comparisons = compare(report.scores, expected)
