@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,7 @@ class Asked:
 @click.option("--where", help="Ask only documents that meet this filter, such as 'year >= 1990'.")
 @options.answering
 @click.option("--timings", is_flag=True, help="Show what each stage took.")
+@click.option("--server", metavar="URL", help="Ask a service (odqa serve); its key comes from $ODQA_API_KEY.")
 @click.option(
     "--file", "file", type=click.File(encoding="utf-8"), help='Ask each line of a JSONL file ("question", "id").'
 )
@@ -44,13 +46,18 @@ def ask(
     file: TextIO | None,
     as_json: bool,
     timings: bool,
+    server: str | None,
     **choices: Any,
 ) -> None:
     """Ask an index a QUESTION; without one, ask at a prompt or read questions from a pipe, one a line."""
-    from odqa.pipeline import Pipeline
-
     if question is not None and file is not None:
         raise click.UsageError("Give a question or --file, not both.")
+    if server is not None:
+        if index is not None:
+            raise click.UsageError("The server has an index of its own: leave --index out.")
+        return _ask_server(server, question, file, as_json=as_json, timings=timings, **choices)
+    from odqa.pipeline import Pipeline
+
     if question is not None:
         result = Pipeline.load(pipeline, index=index).answer(question, **choices)
         return _show(result, None, as_json=as_json, timings=timings, indent=2)
@@ -75,6 +82,23 @@ def _ask_all(pipeline: Pipeline, asked: list[Asked], *, as_json: bool, timings: 
         if not as_json:
             render.question(one.question)
         _show(result, one.id, as_json=as_json, timings=timings)
+
+
+def _ask_server(
+    url: str, question: str | None, file: TextIO | None, *, as_json: bool, timings: bool, **choices: Any
+) -> None:
+    """Ask a service one question, or those of a file or a pipe one after the other."""
+    from odqa.cli import render
+    from odqa.client import Client
+
+    with Client(url, key=os.environ.get("ODQA_API_KEY")) as client:
+        if question is not None:
+            return _show(client.ask(question, **choices), None, as_json=as_json, timings=timings, indent=2)
+        for one in _lines(sys.stdin) if file is None else _jsonl(file):
+            if not as_json:
+                render.question(one.question)
+            _show(client.ask(one.question, **choices), one.id, as_json=as_json, timings=timings)
+        return None
 
 
 def _show(result: Any, id: str | None, *, as_json: bool, timings: bool, indent: int | None = None) -> None:

@@ -45,8 +45,11 @@ def serve(load: Callable[[], Loaded], listener: socket.socket, *, settings: Sett
 
     app = create_app(load, settings=settings, keys=keys, on_failure=on_failure)
     server = uvicorn.Server(_config(app, settings))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once all is answered
-    server.run(sockets=[listener])
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once all is answered
+    try:
+        server.run(sockets=[listener])
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if failed:
         raise failed[0] if isinstance(failed[0], OdqaError) else OdqaError(f"Loading failed: {failed[0]}")
 

@@ -132,8 +132,7 @@ def test_the_end_waits_for_what_was_accepted(slow: Slow, loaded: Loaded) -> None
     ):
         slow.shut()
         asked = [pool.submit(ask, one) for _ in range(3)]
-        assert slow.begun.wait(10)
-        until(lambda: waiting(one) >= 1)
+        until(lambda: len(slow.asked) + waiting(one) == 3)
         one.server.should_exit = True
         until(lambda: refused(one))
         slow.open.set()
