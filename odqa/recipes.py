@@ -42,7 +42,7 @@ class RetrieverRecipe(_Table):
 
     A hybrid search's score is `dense_weight * cosine + sparse_weight * BM25 / the most it could reach`. The log-odds
     that a passage is the one asked about are `relevance_slope * score + relevance_intercept`; both are 0 where they
-    were not fitted, which leaves the ranking of answers to the reader alone.
+    were not fitted, which leaves the ranking of answers to the reader alone. `gpu` searches the vectors on the first GPU.
     """
 
     mode: Annotated[Mode, Field(strict=False)] = Mode.HYBRID
@@ -53,6 +53,7 @@ class RetrieverRecipe(_Table):
     candidates: Positive = 100
     relevance_slope: float = 0.0
     relevance_intercept: float = 0.0
+    gpu: bool = False
 
 
 class ReaderRecipe(_Table):
@@ -167,7 +168,7 @@ class TermsCard(_Table):
 
 
 class Card(_Table):
-    """What an index is made of and how."""
+    """What an index is made of and how. `recall` is the recall@10 that an approximate `factory` is tuned to."""
 
     description: str = ""
     source: str = ""
@@ -176,6 +177,7 @@ class Card(_Table):
     columns: dict[str, str] = {}
     embedder: str = "all-MiniLM-L6-v2"
     factory: str = "Flat"
+    recall: Share = 0.95
     passages: PassageCard = PassageCard()
     terms: TermsCard = TermsCard()
 

@@ -37,6 +37,7 @@ class Retriever:
         Raises:
             IndexMismatchError: the index was built with another embedder.
             ModelError: the embedder can't be loaded.
+            ConfigError: the recipe asks for a GPU that faiss can't find or the index can't use.
         """
         self.index = index
         self.recipe = RetrieverRecipe() if recipe is None else recipe
@@ -44,6 +45,8 @@ class Retriever:
         if self.recipe.mode is not Mode.SPARSE:
             self._embedder = Embedder(index.generation.embedder.name) if embedder is None else embedder
             index.check_embedder(self._embedder)
+        if self.recipe.gpu:
+            index.merge(gpu=True)
 
     def retrieve(
         self, questions: Sequence[str], *, top_k: int | None = None, where: str | None = None

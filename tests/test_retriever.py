@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from odqa.embedder import Embedder
-from odqa.index import Index
+from odqa.errors import ConfigError
+from odqa.index import Index, vectors
 from odqa.recipes import Fusion, Mode, RetrieverRecipe
 from odqa.retriever import Retriever
 from odqa.types import Hit
@@ -75,3 +76,10 @@ def test_reciprocal_rank_fusion_worked_by_hand(index: Index, embedder: Embedder)
     sparse = sorted(found, key=lambda hit: -hit.sparse)
     best = found[0]
     assert best.score == pytest.approx(1 / (61 + dense.index(best)) + 1 / (61 + sparse.index(best)))
+
+
+def test_a_gpu_that_is_not_there_is_refused(index: Index, embedder: Embedder) -> None:
+    if vectors.gpus():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ConfigError, match="faiss finds no GPU"):
+        hits(index, embedder, gpu=True)

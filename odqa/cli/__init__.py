@@ -9,6 +9,7 @@ import click
 
 from odqa import __version__
 from odqa.cli.ask import ask
+from odqa.cli.bench import bench
 from odqa.cli.doctor import doctor
 from odqa.cli.evaluate import evaluate, reproduce
 from odqa.cli.index import index
@@ -25,7 +26,7 @@ def odqa() -> None:
     """Answer questions from your own documents with the exact span, or say that there is no answer."""
 
 
-for _command in (ask, read, serve, index, pipeline, doctor, evaluate, reproduce, train):
+for _command in (ask, read, serve, index, pipeline, doctor, evaluate, reproduce, train, bench):
     odqa.add_command(_command)
 
 

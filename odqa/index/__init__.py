@@ -18,7 +18,7 @@ from odqa.corpus.passages import Splitter
 from odqa.embedder import Embedder
 from odqa.errors import ConfigError, IndexDamagedError
 from odqa.index import build as building
-from odqa.index import change, export, files, store, tuning, vectors
+from odqa.index import change, export, files, store, vectors
 from odqa.index.build import BuildReport
 from odqa.index.change import ChangeReport
 from odqa.index.generation import Generation, current
@@ -75,7 +75,6 @@ class Index:
         card: Card | None = None,
         embedder: Embedder | None = None,
         replace: bool = False,
-        recall: float = tuning.RECALL,
     ) -> BuildReport:
         """Build an index in the home. It can be opened once all of it is on the disk, not before.
 
@@ -87,7 +86,6 @@ class Index:
             card: How to cut, count and embed; the defaults where None.
             embedder: The card's embedder where it is loaded already.
             replace: Build anew where there is one of that name; it stays in use until the end.
-            recall: The recall@10 that an approximate search is tuned to.
 
         Raises:
             ConfigError: the name is taken, or the card asks for what can't be.
@@ -102,9 +100,7 @@ class Index:
         files.make_folder(folder)
         with store.locked(folder):
             number = store.check_free(folder, replace=replace)
-            return building.build(
-                folder, documents, card=card, embedder=embedder, splitter=splitter, number=number, recall=recall
-            )
+            return building.build(folder, documents, card=card, embedder=embedder, splitter=splitter, number=number)
 
     @classmethod
     def add(cls, name: str, documents: Iterable[Document], *, embedder: Embedder | None = None) -> ChangeReport:

@@ -172,7 +172,6 @@ def build(
     splitter: PassageSplitter,
     number: int,
     segment_passages: int | None = None,
-    recall: float = tuning.RECALL,
 ) -> BuildReport:
     """Write `documents` as generation `number` of the index in `folder`; the caller holds its lock.
 
@@ -192,7 +191,9 @@ def build(
     resumed = write_segments(intake, journal, writer, splitter, segment_passages)
     if not journal.entries:
         raise CorpusError(f"The corpus holds no text ({intake.skipped} empty documents). Give it documents.")
-    stamps, trained, tuned = _encoded(folder, journal.entries, codec, recall) if staged else _plain(journal.entries)
+    stamps, trained, tuned = (
+        _encoded(folder, journal.entries, codec, card.recall) if staged else _plain(journal.entries)
+    )
     generation = Generation(
         number=number,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

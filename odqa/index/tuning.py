@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from odqa.index.generation import Tuning
 from odqa.index.vectors import Vectors
 
-RECALL = 0.95
 _QUERIES = 200
 K = 10
 

@@ -61,12 +61,12 @@ def test_everything_may_be_removed_and_added_again() -> None:
 @pytest.mark.parametrize("factory", ["Flat", "IVF4,Flat"])
 def test_after_changes_search_is_that_of_an_index_built_whole(mode: str, factory: str) -> None:
     old, new = fakes.make_documents(40), fakes.make_documents(12, seed=5)
-    card = fakes.CARD.model_copy(update={"factory": factory})
-    fakes.build("changed", old, card, segment_passages=17, recall=1.0)
+    card = fakes.CARD.model_copy(update={"factory": factory, "recall": 1.0})
+    fakes.build("changed", old, card, segment_passages=17)
     fakes.add("changed", new)
     change.remove(store.existing("changed"), ids=[f"d{number}" for number in range(30, 36)])
     expected = [*new, *old[12:30], *old[36:]]
-    fakes.build("whole", expected, card, recall=1.0)
+    fakes.build("whole", expected, card)
     opened = Index.open("changed")
     for _ in range(2):
         index = Index.open("changed")
