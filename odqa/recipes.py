@@ -42,7 +42,7 @@ class RetrieverRecipe(_Table):
 
     A hybrid search's score is `dense_weight * cosine + sparse_weight * BM25 / the most it could reach`. The log-odds
     that a passage is the one asked about are `relevance_slope * score + relevance_intercept`; both are 0 where they
-    were not fitted, which leaves the ranking of answers to the reader alone. `gpu` searches the vectors on the first GPU.
+    were not fitted, which leaves the ranking of answers to the reader alone. `gpu` searches the vectors on a GPU.
     """
 
     mode: Annotated[Mode, Field(strict=False)] = Mode.HYBRID

@@ -134,7 +134,9 @@ def test_comparisons_are_those_of_python(values: list, wanted: object, sign: str
 @pytest.mark.parametrize("text", ["year >= 2000", 'title in ("Title 1", "Title 2") and open = false', 'id = "d17"'])
 def test_filtered_search_is_brute_force_over_what_is_allowed(factory: str, text: str) -> None:
     documents = fakes.make_documents(60)
-    fakes.build("made", documents, fakes.CARD.model_copy(update={"factory": factory}), segment_passages=50, recall=1.0)
+    fakes.build(
+        "made", documents, fakes.CARD.model_copy(update={"factory": factory, "recall": 1.0}), segment_passages=50
+    )
     index = Index.open("made")
     passages = list(index.passages())
     columns = {"id": [], "title": [], "year": [], "open": []}

@@ -29,8 +29,9 @@ FACTORIES = [
 DOCUMENTS = fakes.make_documents(150)
 
 
-def build(factory: str, **options) -> Index:
-    fakes.build("made", DOCUMENTS, fakes.CARD.model_copy(update={"factory": factory}), **options)
+def build(factory: str, *, recall: float = 0.95, **options) -> Index:
+    card = fakes.CARD.model_copy(update={"factory": factory, "recall": recall})
+    fakes.build("made", DOCUMENTS, card, **options)
     return Index.open("made")
 
 
