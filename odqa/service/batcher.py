@@ -17,6 +17,9 @@ W = TypeVar("W")
 R = TypeVar("R")
 
 _SMOOTHING = 0.2
+_TRUST = 0.8
+"""The share of a deadline that a request may be expected to take: expectations are only that."""
+_LONGEST_WAIT = 60
 
 
 @dataclass(eq=False, slots=True)
@@ -85,6 +88,7 @@ class Batcher(Generic[W, R]):
         self._changed = threading.Condition()
         self._closing = False
         self._rate = 0.0
+        self._running = (0.0, 0)
         self._thread = threading.Thread(target=self._work, name="odqa-batcher", daemon=True)
         self._thread.start()
 
@@ -109,10 +113,20 @@ class Batcher(Generic[W, R]):
         self._prune()
         waiting = self._waiting_tokens()
         before = sum(other.tokens(len(job.works)) for other in self._jobs)
-        late = before > 0 and self._rate > 0 and (before + job.tokens()) / self._rate > seconds
+        wait = self._left() + self._seconds(before)
+        late = wait > 0 and wait + self._seconds(job.tokens()) > _TRUST * seconds
         if late or (waiting > 0 and waiting + job.tokens() > self._queue_tokens):
-            again = math.ceil(before / self._rate) if self._rate else 1
-            raise QueueFullError("The service is busy. Try again later.", seconds=max(1, min(again, 60)))
+            again = max(1, min(math.ceil(wait), _LONGEST_WAIT))
+            raise QueueFullError("The service is busy. Try again later.", seconds=again)
+
+    def _seconds(self, tokens: int) -> float:
+        """How long so many tokens are expected to take; 0 as long as nothing was measured."""
+        return tokens / self._rate if self._rate else 0.0
+
+    def _left(self) -> float:
+        """Seconds until the running batch is expected to end."""
+        begin, tokens = self._running
+        return max(0.0, begin + self._seconds(tokens) - time.monotonic()) if tokens else 0.0
 
     def close(self) -> None:
         """Finish what was accepted, take nothing more, and end the thread."""
@@ -137,10 +151,10 @@ class Batcher(Generic[W, R]):
         while (turns := self._next()) is not None:
             if not turns:
                 continue
-            begin = time.monotonic()
+            begin, tokens = self._running
             outcomes = self._outcomes([turn.work for turn in turns])
             seconds = time.monotonic() - begin
-            self._learn(sum(turn.job.costs[turn.place] for turn in turns), seconds)
+            self._learn(tokens, seconds)
             if self._observe is not None:
                 self._observe(len(turns), seconds)
             for turn, outcome in zip(turns, outcomes, strict=True):
@@ -158,15 +172,17 @@ class Batcher(Generic[W, R]):
         while self._jobs:
             job = self._jobs[0]
             if not _is_over(job):
-                if turns and tokens + job.costs[job.taken] > self._batch_tokens:
+                more = tokens + job.costs[job.taken]
+                if turns and (more > self._batch_tokens or now + self._seconds(more) > turns[0].job.deadline):
                     break
-                tokens += job.costs[job.taken]
+                tokens = more
                 turns.append(Turn(job, job.taken))
                 job.waited = job.waited if job.taken else now - job.submitted
                 job.taken += 1
             self._jobs.popleft()
             if not _is_over(job) and job.taken < len(job.works):
                 self._jobs.append(job)
+        self._running = (now, tokens)
         return turns
 
     def _outcomes(self, works: Sequence[W]) -> list[R | Exception]:
@@ -179,6 +195,7 @@ class Batcher(Generic[W, R]):
             return [self._outcomes([work])[0] for work in works]
 
     def _learn(self, tokens: int, seconds: float) -> None:
+        self._running = (0.0, 0)
         rate = tokens / max(seconds, 1e-6)
         self._rate = rate if not self._rate else (1 - _SMOOTHING) * self._rate + _SMOOTHING * rate
 
