@@ -1,19 +1,22 @@
-"""`odqa eval` and `odqa reproduce`: how good a reader is, and whether it is as good as its recipe says."""
+"""`odqa eval` and `odqa reproduce`: how good the parts and the whole are, and whether that is what was expected."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from odqa.cli import options
 
 if TYPE_CHECKING:
+    from odqa.evaluation.compare import Change
+    from odqa.evaluation.pipeline import PipelineReport
     from odqa.evaluation.reader import ReaderReport
     from odqa.evaluation.reproduce import Comparison, Reproduction
 
@@ -22,19 +25,24 @@ _data = click.option("--data", required=True, help="Questions: a file in SQuAD f
 _out = click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Folder for the report: new, empty or an earlier one."
 )
+_index = click.option("--index", help="Evaluate over this index instead of the recipe's.")
+_limit = click.option("--limit", type=click.IntRange(min=1), help="Take this many random questions; all without it.")
+_seed = click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of the choice, the intervals and the examples."
+)
 
 
 @click.group("eval")
 def evaluate() -> None:
-    """Measure how good the parts are."""
+    """Measure how good the parts and the whole are."""
 
 
 @evaluate.command()
 @options.pipeline
 @_data
 @_out
-@click.option("--limit", type=click.IntRange(min=1), help="Take this many random questions; all without it.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice, the intervals and the examples.")
+@_limit
+@_seed
 @options.as_json
 def reader(pipeline: str, data: str, out: Path, limit: int | None, seed: int, as_json: bool) -> None:
     """Evaluate a recipe's reader, every question against its own passage.
@@ -53,9 +61,45 @@ def reader(pipeline: str, data: str, out: Path, limit: int | None, seed: int, as
     return click.echo(f"Report: {out / 'report.html'}", err=True)
 
 
+@evaluate.command("pipeline")
+@options.pipeline
+@_index
+@_data
+@_out
+@click.option(
+    "--top-k",
+    "top_ks",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="Passages to read, the recipe's number without it; give several to see them from one reading.",
+)
+@_limit
+@_seed
+@click.option("--resume", is_flag=True, help="Go on with what an interrupted run left in the folder.")
+@options.as_json
+def whole(pipeline: str, index: str | None, data: str, out: Path, as_json: bool, **settings: Any) -> None:
+    """Evaluate a recipe's whole pipeline, every question asked of the index.
+
+    Beside the official scores the report says where each question was lost, what retrieval costs against reading the
+    gold passage, and how well the pipeline knows what it knows. Questions of your own may be lines of JSON with
+    "question", "answers" and, if known, "document_id".
+
+    Writes predictions.json, predictions_forced.json, na_probs.json, report.json, report.md and report.html for the
+    largest --top-k, and outcomes.jsonl as it goes.
+    """
+    from odqa.evaluation.pipeline_report import evaluate_to_folder
+    from odqa.pipeline import Pipeline
+
+    report = evaluate_to_folder(Pipeline.load(pipeline, index=index), data, out, command=_command(), **settings)
+    if as_json:
+        return click.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
+    _show_depths(report)
+    return click.echo(f"Report: {out / 'report.html'}", err=True)
+
+
 @evaluate.command()
 @options.pipeline
-@click.option("--index", help="Evaluate over this index instead of the recipe's.")
+@_index
 @_data
 @options.as_json
 def retriever(pipeline: str, index: str | None, data: str, as_json: bool) -> None:
@@ -79,6 +123,36 @@ def retriever(pipeline: str, index: str | None, data: str, as_json: bool) -> Non
     render.table(["", *names], rows, numbers=names)
     counts = ", ".join(f"{count:,} {group}" for group, count in report.questions.items())
     return click.echo(f"{report.index}: {report.documents:,} documents; questions: {counts}.", err=True)
+
+
+@evaluate.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option(
+    "--max-drop",
+    "max_drops",
+    multiple=True,
+    metavar="SCORE=POINTS",
+    help="Largest drop allowed, in percent points, such as f1=0.3; may be given several times.",
+)
+@_seed
+@options.as_json
+def compare(first: Path, second: Path, max_drops: tuple[str, ...], seed: int, as_json: bool) -> None:
+    """Compare two report.json of the same questions: FIRST is what stands, SECOND what is new.
+
+    The interval is of the difference, from a bootstrap over articles: where it holds 0, the verdict is "no clear
+    difference". The exit code is 1 where a score fell, on these questions, by more than --max-drop allows: the measured
+    difference counts, not the interval.
+    """
+    from odqa.evaluation.compare import compare as run
+
+    changes = run(first, second, max_drop=dict(map(_max_drop, max_drops)), seed=seed)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in changes], indent=2))
+    else:
+        _show_changes(changes)
+    if not all(one.passed for one in changes):
+        sys.exit(1)
 
 
 @click.command()
@@ -119,6 +193,22 @@ def _show_scores(report: ReaderReport) -> None:
     click.echo(f"{report.questions_per_second:,.1f} questions a second", err=True)
 
 
+def _show_depths(report: PipelineReport) -> None:
+    from odqa.cli import render
+
+    lines: list[tuple[str, float | None, Mapping[str, float]]] = []
+    if report.gold is not None:
+        lines.append(("gold passage", None, report.gold.scores))
+    lines += [(f"top {top_k}", depth.retrieved, depth.scores) for top_k, depth in report.depths.items()]
+    rows = [
+        (name, _percent(None if retrieved is None else 100 * retrieved), *(_percent(scores.get(key)) for key in _KEYS))
+        for name, retrieved, scores in lines
+    ]
+    render.table(["passages", "retrieved", *_KEYS], rows, numbers=["retrieved", *_KEYS])
+    lost = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.deepest.losses.items())
+    click.echo(f"Top {report.deepest.top_k}: {lost}; {report.questions_per_second:,.1f} questions a second", err=True)
+
+
 def _show_comparisons(found: Reproduction) -> None:
     from odqa.cli import render
 
@@ -127,6 +217,32 @@ def _show_comparisons(found: Reproduction) -> None:
         for one in found.comparisons
     ]
     numbers = ["expected", "found", "difference"]
+    render.table(["score", *numbers, "verdict"], rows, numbers=numbers)
+
+
+def _max_drop(given: str) -> tuple[str, float]:
+    key, _, points = given.partition("=")
+    try:
+        return key, float(points)
+    except ValueError:
+        raise click.BadParameter(f'"{given}": write it like f1=0.3', param_hint="--max-drop") from None
+
+
+def _show_changes(changes: Sequence[Change]) -> None:
+    from odqa.cli import render
+
+    rows = [
+        (
+            one.key,
+            _percent(one.first),
+            _percent(one.second),
+            f"{one.difference:+.2f}",
+            f"{one.interval[0]:+.2f} to {one.interval[1]:+.2f}",
+            one.verdict if one.passed else f"{one.verdict}; fell by more than {one.allowed:g}",
+        )
+        for one in changes
+    ]
+    numbers = ["first", "second", "difference", "95 % interval"]
     render.table(["score", *numbers, "verdict"], rows, numbers=numbers)
 
 

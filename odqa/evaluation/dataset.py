@@ -45,6 +45,7 @@ class GoldAnswer:
 class Question:
     """A question about one paragraph, `document_id`, of the article `title`.
 
+    `context` and `document_id` are empty where a question of one's own does not say them; then its answers start at 0.
     `answers` is empty exactly where `is_impossible`; `plausible` are wrong answers that look right, where known.
     `text_kind` says how the paragraph came about, where the data set tells.
     """
@@ -60,7 +61,9 @@ class Question:
     text_kind: str = ""
 
 
-def load(source: str | Path, *, split: str = "validation", need_answerable: bool = False) -> list[Question]:
+def load(
+    source: str | Path, *, split: str = "validation", need_answerable: bool = False, need_context: bool = True
+) -> list[Question]:
     """Read and check a data set.
 
     A paragraph's `document_id` is its article's title, a hyphen and its number in the article, from 0. Rows know no
@@ -71,11 +74,14 @@ def load(source: str | Path, *, split: str = "validation", need_answerable: bool
             either of them gzipped (`.gz`), a folder saved by `datasets`, or a name there, like "squad_v2".
         split: The split to take; only `datasets` has them.
         need_answerable: Whether at least one question must have an answer, as training needs.
+        need_context: Whether each question must come with its paragraph. Without, a row may be as bare as
+            `{"question": "...", "answers": ["..."]}`, with or without `id`, `title` and `document_id`; no answer
+            means that there is none.
 
     Raises:
         DataError: the source can't be read, or what it holds is wrong.
     """
-    questions = list(_read(source, split))
+    questions = list(_read(source, split, need_context))
     _check_ids(questions, source)
     if not questions:
         raise DataError(f'"{source}" holds no question: give a data set with at least one.')
@@ -84,16 +90,16 @@ def load(source: str | Path, *, split: str = "validation", need_answerable: bool
     return questions
 
 
-def _read(source: str | Path, split: str) -> Iterator[Question]:
+def _read(source: str | Path, split: str, need_context: bool) -> Iterator[Question]:
     path = Path(source)
     form = Path(path.name.removesuffix(".gz")).suffix
     if form == ".json":
         return _from_articles(_parse(_text(path), f'"{path}"'), f'"{path}"')
     if form == ".jsonl":
-        return _from_rows(_lines(path))
+        return _from_rows(_lines(path), need_context)
     if path.is_file():
         raise DataError(f'"{path}" has an unknown form: expected .json or .jsonl, or one of them with .gz.')
-    return _from_rows(_saved(str(source), split))
+    return _from_rows(_saved(str(source), split), need_context)
 
 
 def _text(path: Path) -> str:
@@ -157,14 +163,45 @@ def _from_articles(data: Any, file: str) -> Iterator[Question]:
             yield from (_question(qa, place) for qa in _field(paragraph, "qas", list, where))
 
 
-def _from_rows(rows: Iterable[tuple[str, Any]]) -> Iterator[Question]:
+def _from_rows(rows: Iterable[tuple[str, Any]], need_context: bool) -> Iterator[Question]:
     seen: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for where, row in rows:
+    for number, (where, row) in enumerate(rows, 1):
+        if not need_context and isinstance(row, dict) and "context" not in row:
+            yield _bare(row, number, where)
+            continue
         title, context = _field(row, "title", str, where), _field(row, "context", str, where)
-        number = seen[title].setdefault(context, len(seen[title]))
+        place = seen[title].setdefault(context, len(seen[title]))
         answers = _paired(_field(row, "answers", dict, where), where)
         qa = {"is_impossible": not answers, **row, "answers": answers}
-        yield _question(qa, _paragraph(row, title, f"{title}-{number}", where))
+        name = _field(row, "document_id", str, where, default=f"{title}-{place}")
+        yield _question(qa, _paragraph(row, title, name, where))
+
+
+def _bare(row: Any, number: int, where: str) -> Question:
+    """A question of one's own, whose passage is for the retriever to find."""
+    answers = _texts(row, where)
+    name = _field(row, "id", str, where, default=str(number))
+    document_id = _field(row, "document_id", str, where, default="")
+    question = Question(
+        id=name,
+        question=_field(row, "question", str, where),
+        context="",
+        title=_field(row, "title", str, where, default=document_id or name),
+        document_id=document_id,
+        answers=tuple(GoldAnswer(text, 0) for text in answers),
+        is_impossible=_field(row, "is_impossible", bool, where, default=not answers),
+    )
+    _check_answerable(question, where)
+    return question
+
+
+def _texts(row: Any, where: str) -> list[str]:
+    given = row.get("answers")
+    texts = _field(given, "text", list, where) if isinstance(given, dict) else _field(row, "answers", list, where)
+    for text in texts:
+        if not isinstance(text, str) or not text:
+            raise DataError(f"{where} has {text!r:.60} as an answer: give texts, or [] where there is no answer.")
+    return texts
 
 
 def _paragraph(record: Any, title: str, document_id: str, where: str) -> _Paragraph:

@@ -95,8 +95,8 @@ def _example(kind: Kind, outcome: Outcome) -> Example:
         title=question.title,
         question=question.question,
         prediction=outcome.prediction,
-        gold=_distinct(question.answers),
-        plausible=_distinct(question.plausible),
+        gold=distinct(question.answers),
+        plausible=distinct(question.plausible),
         margin=outcome.margin,
         f1=outcome.f1,
         passage=pieces(question.context, (outcome.start, outcome.end), gold),
@@ -116,5 +116,6 @@ def pieces(passage: str, predicted: tuple[int, int], gold: Sequence[tuple[int, i
     )
 
 
-def _distinct(answers: Sequence[GoldAnswer]) -> tuple[str, ...]:
+def distinct(answers: Sequence[GoldAnswer]) -> tuple[str, ...]:
+    """The texts of the answers, each once."""
     return tuple(dict.fromkeys(answer.text for answer in answers))

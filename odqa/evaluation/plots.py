@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from odqa.evaluation.curves import Reliability, precision_recall
+from odqa.evaluation.curves import Reliability, RiskCoverage, precision_recall
 from odqa.evaluation.outcomes import Outcome
 from odqa.evaluation.thresholds import OperatingPoint
 
@@ -104,18 +104,18 @@ def _precision_recall(axes: Axes, outcomes: Sequence[Outcome], scores: Mapping[s
     axes.legend(loc="lower left")
 
 
-def margin_plot(outcomes: Sequence[Outcome], points: Mapping[str, OperatingPoint]) -> Plot:
-    """Histograms of the margin, and the thresholds."""
+def margin_plot(outcomes: Sequence[Outcome], points: Mapping[str, OperatingPoint], *, label: str = "margin") -> Plot:
+    """Histograms of the margin, or of what else stands against the thresholds, and the thresholds."""
     return Plot(
-        "Margins",
-        "The margin of the best span over “no answer”: what stands right of a threshold is answered. "
-        "The less the two kinds overlap, the better the reader knows what it can't answer.",
-        svg(lambda axes: _margins(axes, outcomes, points)),
+        f"{label.capitalize()}s",
+        f"The {label} of the best span over “no answer”: what stands right of a threshold is answered. "
+        "The less the two kinds overlap, the better it is known what can't be answered.",
+        svg(lambda axes: _margins(axes, outcomes, points, label)),
     )
 
 
-def _margins(axes: Axes, outcomes: Sequence[Outcome], points: Mapping[str, OperatingPoint]) -> None:
-    axes.set(xlabel="margin", ylabel="questions")
+def _margins(axes: Axes, outcomes: Sequence[Outcome], points: Mapping[str, OperatingPoint], label: str) -> None:
+    axes.set(xlabel=label, ylabel="questions")
     margins = [outcome.margin for outcome in outcomes if math.isfinite(outcome.margin)]
     edges = np.histogram_bin_edges(margins or [0.0], bins=48)
     for name, impossible, colour in (("unanswerable", True, SECOND), ("answerable", False, FIRST)):
@@ -129,11 +129,29 @@ def _margins(axes: Axes, outcomes: Sequence[Outcome], points: Mapping[str, Opera
     axes.legend()
 
 
+def risk_coverage_plot(curves: Mapping[str, RiskCoverage]) -> Plot:
+    """How often answers are wrong as more and more questions are answered, one curve a ranking."""
+    return Plot(
+        "Risk and coverage",
+        "Questions are answered one after the other, the surest first. Risk is the share of wrong answers among those "
+        "given; an answer to an unanswerable question is wrong. AURC is the area under a curve: lower is better.",
+        svg(lambda axes: _risk_coverage(axes, curves)),
+    )
+
+
+def _risk_coverage(axes: Axes, curves: Mapping[str, RiskCoverage]) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="coverage", ylabel="risk")
+    for (name, curve), colour, style in zip(curves.items(), (FIRST, SECOND), ("solid", "dashed"), strict=True):
+        label = f"by {name}, AURC {curve.area:.3f}"
+        axes.plot(curve.coverage, curve.risk, color=colour, linestyle=style, label=label)
+    axes.legend(loc="upper left")
+
+
 def reliability_plot(found: Reliability) -> Plot:
     """How often spans of a probability are exactly right."""
     return Plot(
         "Reliability",
-        "The reader's probability of its best span against how often that span is exactly right. Bars on the "
+        "The probability of the best span against how often that span is exactly right. Bars on the "
         "diagonal can be taken at their word; bars under it promise too much. ECE is the expected calibration error.",
         svg(lambda axes: _reliability(axes, found)),
     )
