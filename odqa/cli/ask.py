@@ -126,8 +126,8 @@ def _jsonl(file: TextIO) -> Iterator[Asked]:
 def _asked(line: str, where: str) -> Asked:
     try:
         row = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON: {error}") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno}.") from None
     if not isinstance(row, dict) or not isinstance(row.get("question"), str):
         raise DataError(f'{where}: expected an object with a text "question", found {line.strip()[:80]}')
     return Asked(row["question"], where, None if row.get("id") is None else str(row["id"]))

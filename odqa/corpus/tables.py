@@ -114,6 +114,8 @@ def _batch_rows(batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
 def _object(line: str, place: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise CorpusError(f"{place}: not JSON: {error.msg} at column {error.colno}.") from None
     except (ValueError, RecursionError) as error:
         raise CorpusError(f"{place}: not JSON: {one_line(error)}.") from None
     if not isinstance(value, dict):

@@ -43,7 +43,10 @@ def export(folder: Path, kind: Kind, target: Path) -> None:
             converted = openvino.convert_model(program)
     except Exception as error:  # exporters raise all kinds of errors, and torch can still run the model
         raise ModelError(f"Can't export {folder}: {str(error).splitlines()[0]}") from error
-    openvino.save_model(converted, str(target), compress_to_fp16=_stored_in_half(folder))
+    try:
+        openvino.save_model(converted, str(target), compress_to_fp16=_stored_in_half(folder))
+    except RuntimeError as error:
+        raise ModelError(f"Can't write {target}: {str(error).splitlines()[0]}") from error
     _check(openvino.Core().compile_model(str(target), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}), module, folder)
 
 

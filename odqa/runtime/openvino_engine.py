@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odqa import config, models
+from odqa.errors import ModelError
 from odqa.runtime.batching import TokenBatch
 from odqa.runtime.kinds import Kind
 
@@ -57,13 +58,13 @@ def graph(folder: Path, kind: Kind) -> Path:
         from odqa.runtime.export import export
 
         draft = target.with_name(f".{name}.{os.getpid()}")
-        draft.mkdir(parents=True)
         try:
+            draft.mkdir(parents=True)
             export(folder, kind, draft / _GRAPH)
             draft.rename(target)
-        except OSError:
+        except OSError as error:
             if not target.is_dir():  # else another process was faster
-                raise
+                raise ModelError(f"Can't keep the exported graph in {target.parent}: {error.strerror}.") from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return target

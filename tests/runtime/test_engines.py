@@ -71,6 +71,17 @@ def test_a_graph_that_differs_from_torch_is_not_used(reader_folder: Path, monkey
     assert type(load_engine(reader_folder, Kind.READER)).__name__ == "TorchEngine"
 
 
+def test_a_cache_that_cannot_be_written_leaves_the_model_to_torch(
+    reader_folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.mkdir()
+    (home / ".cache").write_text("a file where the folder should be")
+    with pytest.raises(ModelError, match="Can't keep the exported graph in"):
+        load_engine(reader_folder, Kind.READER, device="openvino")
+    monkeypatch.setattr(runtime, "default_device", lambda: "openvino")
+    assert type(load_engine(reader_folder, Kind.READER)).__name__ == "TorchEngine"
+
+
 def test_missing_weights_are_named(reader_folder: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
