@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test bench clean
+.PHONY: help install demo check test bench load clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -29,7 +29,10 @@ test: install ## Run the tests
 	$(BIN)/pytest -n auto
 
 bench: install ## Measure speed
-	$(BIN)/odqa bench
+	$(BIN)/odqa bench index
+
+load: install ## Put the service under load, with micro-batching and without
+	$(BIN)/python -m tests.service.load
 
 clean: ## Remove all that can be made again, built indexes excepted
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -12,6 +12,8 @@ OdqaError
     ├── IndexMismatchError
     └── IndexLockedError
 
+The service adds `ServiceError` (odqa.service.failures), the client what it met (odqa.client).
+
 A message is one sentence or two: what is wrong with the value or path, what was expected, what to do.
 """
 

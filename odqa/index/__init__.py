@@ -199,6 +199,10 @@ class Index:
         """All live documents."""
         return (document for segment in self._segments for document in segment.documents())
 
+    def has(self, id: str) -> bool:
+        """Whether a live document has that id."""
+        return any(segment.with_ids([id]).any() for segment in self._segments)
+
     def rows(self, where: str | None = None) -> NDArray[np.bool_]:
         """Which rows are live and belong to a document that meets the filter, bool (rows,).
 

@@ -99,7 +99,7 @@ class Writer:
         return [Done(generation, count) for count in found]
 
     def _holds(self, id: str) -> bool:
-        return any(segment.with_ids([id]).any() for segment in self._host.index._segments)
+        return self._host.index.has(id)
 
     def _write(self, added: list[Document], removed: list[str]) -> None:
         name = self._host.index.name
