@@ -27,7 +27,7 @@ class Loss(StrEnum):
     WRONG_SPAN = "wrong_span"
     """The answer is from the gold passage, but not exactly right."""
     RIGHTLY_ABSTAINED = "rightly_abstained"
-    """There is no answer, none was given."""
+    """There is no answer, none was given, or one of articles and punctuation alone, as the official rules have it."""
     WRONGLY_ANSWERED = "wrongly_answered"
     """There is no answer, one was given."""
 
@@ -70,14 +70,14 @@ class LossExample:
 
 def loss(case: Case, threshold: float) -> Loss:
     """What becomes of a question under a null threshold."""
-    answered = case.outcome.answered(threshold)
+    exact, _ = case.outcome.scores(threshold)
     if case.outcome.question.is_impossible:
-        return Loss.WRONGLY_ANSWERED if answered else Loss.RIGHTLY_ABSTAINED
-    if case.outcome.scores(threshold)[0]:
+        return Loss.RIGHTLY_ABSTAINED if exact else Loss.WRONGLY_ANSWERED
+    if exact:
         return Loss.RIGHT
     if case.found.gold_rank is None:
         return Loss.NOT_RETRIEVED
-    if not answered:
+    if not case.outcome.answered(threshold):
         return Loss.WRONGLY_ABSTAINED
     return Loss.WRONG_PASSAGE if _elsewhere(case) else Loss.WRONG_SPAN
 
