@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,7 +58,13 @@ def fingerprint(folder: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of one file, in hexadecimal."""
+    """SHA-256 of one file, in hexadecimal; read once for as long as its size and time stay the same."""
+    state = path.stat()
+    return _sha256(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache
+def _sha256(path: Path, size: int, changed: int) -> str:  # noqa: ARG001  (they tell one state from another)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -57,10 +58,10 @@ class Segment:
         terms, postings = _read_arrow(folder / "terms.arrow"), _read_arrow(folder / "postings.arrow")
         self.postings = Postings(
             terms["term"],
-            np.concatenate([[0], terms["end"].to_numpy()]),
-            postings["passage"].to_numpy(),
-            postings["count"].to_numpy(),
-            self._passages["terms"].to_numpy(),
+            np.concatenate([[0], _array(terms["end"])]),
+            _array(postings["passage"]),
+            _array(postings["count"]),
+            _array(self._passages["terms"]),
             self.live,
         )
 
@@ -71,7 +72,7 @@ class Segment:
     @cached_property
     def owners(self) -> NDArray[np.int64]:
         """The document of each passage, int64 (passages,)."""
-        return np.asarray(self._passages["document"].to_numpy())
+        return _array(self._passages["document"])
 
     def passage(self, row: int) -> Passage:
         """The passage at `row`, its text cut from the document's bytes."""
@@ -162,6 +163,11 @@ def _live_documents(root: Path, stamp: SegmentStamp) -> NDArray[np.bool_] | None
     live = np.ones(stamp.documents, dtype=np.bool_)
     live[np.load(io.BytesIO(data), allow_pickle=False)] = False
     return live
+
+
+def _array(column: pa.Array) -> NDArray[Any]:
+    """A column without nulls as an array over the same memory; `to_numpy` would import pandas first."""
+    return np.from_dlpack(column)
 
 
 def check_size(path: Path, stamp: FileStamp) -> None:

@@ -303,8 +303,10 @@ def test_wrong_data_and_recipes_are_refused_before_anything_is_written(tmp_path:
         train(tmp_path, base, precision="fp16")
     with pytest.raises(ConfigError, match="warm-up of 500 steps"):
         train(tmp_path, base, warmup_steps=500)
-    with pytest.raises(ConfigError, match=r'"default" has no \[training\] table'):
-        train_reader("default", [tmp_path / "train.json"], tmp_path / "out")
+    untrained = tmp_path / "untrained.toml"
+    untrained.write_text((tmp_path / "tiny.toml").read_text().partition("[training]")[0])
+    with pytest.raises(ConfigError, match=r"untrained\S* has no \[training\] table"):
+        train_reader(str(untrained), [tmp_path / "train.json"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
