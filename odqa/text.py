@@ -1,4 +1,4 @@
-"""Text rules shared by the reader and the evaluation."""
+"""Text rules that several parts share."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def normalize_answer(text: str) -> str:
     Source: `normalize_answer` of the official SQuAD v2.0 evaluation script.
     """
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and what it counts, such as "1 passage" or "1,204 passages"; `noun` is one of them."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def snap(text: str, start: int, end: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odqa.text import normalize_answer, snap
+from odqa.text import counted, normalize_answer, snap
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,8 @@ def test_a_snapped_span_stays_inside_and_snaps_to_itself(text: str, data: st.Dat
 )
 def test_normalisation_is_the_official_one(text: str, expected: str) -> None:
     assert normalize_answer(text) == expected
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, "0 passages"), (1, "1 passage"), (1_204, "1,204 passages")])
+def test_what_is_counted_stands_in_its_number(count: int, expected: str) -> None:
+    assert counted(count, "passage") == expected

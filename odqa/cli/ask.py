@@ -14,6 +14,7 @@ import click
 
 from odqa.cli import options
 from odqa.errors import DataError, QuestionError
+from odqa.text import counted
 
 if TYPE_CHECKING:
     from odqa.pipeline import Pipeline
@@ -135,7 +136,7 @@ def _asked(line: str, where: str) -> Asked:
 
 def _prompt(pipeline: Pipeline, *, as_json: bool, timings: bool, **choices: Any) -> None:
     index = pipeline.retriever.index
-    click.echo(f"{index.name}: {len(index):,} passages. Ask; Ctrl-D ends.", err=True)
+    click.echo(f"{index.name}: {counted(len(index), 'passage')}. Ask; Ctrl-D ends.", err=True)
     with _history():
         while True:
             try:

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from odqa.text import counted
+
 _PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers", "datasets", "pyarrow", "bm25s")
 
 
@@ -22,7 +24,7 @@ def doctor() -> None:
     rows = [
         ("odqa", __version__),
         ("python", f"{platform.python_version()} ({sys.executable})"),
-        ("machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"),
+        ("machine", f"{platform.system()} {platform.machine()}, {counted(os.cpu_count() or 1, 'processor')}"),
         *((name, _version(name, problems)) for name in _PACKAGES),
         ("faiss", _faiss(problems)),
         ("GPU", _gpu()),
@@ -57,7 +59,7 @@ def _faiss(problems: list[str]) -> str:
     if len(found) > 1:
         problems.append(f"{' and '.join(found)} overwrite each other's files: uninstall both, then install one")
     described = ", ".join(f"{name} {number}" for name, number in found.items())
-    return f"{described}, {vectors.gpus()} GPUs"
+    return f"{described}, {counted(vectors.gpus(), 'GPU')}"
 
 
 def _gpu() -> str:

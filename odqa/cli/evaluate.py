@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from odqa.cli import options
+from odqa.text import counted
 
 if TYPE_CHECKING:
     from odqa.evaluation.compare import Change
@@ -122,7 +123,7 @@ def retriever(pipeline: str, index: str | None, data: str, as_json: bool) -> Non
     ]
     render.table(["", *names], rows, numbers=names)
     counts = ", ".join(f"{count:,} {group}" for group, count in report.questions.items())
-    return click.echo(f"{report.index}: {report.documents:,} documents; questions: {counts}.", err=True)
+    return click.echo(f"{report.index}: {counted(report.documents, 'document')}; questions: {counts}.", err=True)
 
 
 @evaluate.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from odqa.cli import options
+from odqa.text import counted
 
 if TYPE_CHECKING:
     from odqa.index import ChangeReport
@@ -51,10 +52,10 @@ def build(
         raise click.UsageError(f'No SOURCE, and no built-in card "{name}" that names one.')
     documents = read_documents(config.source_path(chosen.source), format=chosen.format, columns=chosen.columns)
     report = Index.build(name, documents, card=chosen, replace=replace)
-    resumed = f" ({report.resumed:,} segments were finished before)" if report.resumed else ""
+    resumed = f" ({counted(report.resumed, 'segment')} finished before)" if report.resumed else ""
     click.echo(
-        f"Built {report.name}: {report.documents:,} documents{_skipped(report.skipped)}, {report.passages:,} passages, "
-        f"{render.size(report.size)}{resumed}."
+        f"Built {report.name}: {counted(report.documents, 'document')}{_skipped(report.skipped)}, "
+        f"{counted(report.passages, 'passage')}, {render.size(report.size)}{resumed}."
     )
 
 
@@ -76,8 +77,8 @@ def add(name: str, source: str, format: str | None, columns: tuple[str, ...]) ->
     from odqa.index import Index
 
     report = Index.add(name, read_documents(source, format=format or "", columns=_columns(columns)))
-    replaced = f", {report.replaced:,} of them in place of older ones" if report.replaced else ""
-    click.echo(f"Added {report.added:,} documents{_skipped(report.skipped)}{replaced}. {_state(report)}")
+    replaced = f", {report.replaced:,} of them in place of an older one" if report.replaced else ""
+    click.echo(f"Added {counted(report.added, 'document')}{_skipped(report.skipped)}{replaced}. {_state(report)}")
 
 
 @index.command()
@@ -91,8 +92,8 @@ def remove(name: str, ids: tuple[str, ...], where: str | None) -> None:
     if not ids and where is None:
         raise click.UsageError("Say which documents to remove: --ids ID or --where FILTER.")
     report = Index.remove(name, ids=ids, where=where)
-    unknown = f" ({report.unknown:,} ids are not in the index)" if report.unknown else ""
-    click.echo(f"Removed {report.removed:,} documents{unknown}. {_state(report)}")
+    unknown = f" ({counted(report.unknown, 'id')} not in the index)" if report.unknown else ""
+    click.echo(f"Removed {counted(report.removed, 'document')}{unknown}. {_state(report)}")
 
 
 @index.command()
@@ -108,8 +109,8 @@ def _state(report: ChangeReport) -> str:
     from odqa.cli import render
 
     return (
-        f"{report.name} holds {report.documents:,} documents, {report.passages:,} passages in "
-        f"{report.segments:,} segments, {render.size(report.size)}."
+        f"{report.name} holds {counted(report.documents, 'document')}, {counted(report.passages, 'passage')} in "
+        f"{counted(report.segments, 'segment')}, {render.size(report.size)}."
     )
 
 
@@ -122,7 +123,8 @@ def export(name: str, folder: Path) -> None:
 
     opened = Index.open(name)
     opened.export(folder)
-    click.echo(f"Wrote {folder / 'documents.parquet'} and {folder / 'passages.parquet'} ({len(opened):,} passages).")
+    held = counted(len(opened), "passage")
+    click.echo(f"Wrote {folder / 'documents.parquet'} and {folder / 'passages.parquet'} ({held}).")
 
 
 def _card(name: str, card: str | None, given: dict[str, Any]) -> Card:

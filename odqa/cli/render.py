@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from odqa.text import counted
 from odqa.types import Answer, Evidence, PassageRead, Result
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _answer(answer: Answer, *, around: int) -> RenderableType:
     head.append(f"   {_percent(answer.probability)}", style="cyan")
     others = len(answer.evidence) - 1
     if others:
-        head.append(f"   also in {others} other place{'s' if others > 1 else ''}", style="dim")
+        head.append(f"   also in {counted(others, 'other place')}", style="dim")
     return Group(head, _indent(_place(answer), _marked(answer, around)), "")
 
 

@@ -31,6 +31,7 @@ from odqa.index.segment import Segment
 from odqa.index.terms import Analyzer
 from odqa.index.vectors import Codec, Vectors
 from odqa.recipes import Card, PassageCard
+from odqa.text import counted
 from odqa.types import Document, Passage
 
 SEGMENT_PASSAGES = 65_536
@@ -190,7 +191,7 @@ def build(
     intake, journal = Intake(documents), Journal(folder, key(card, embedder.fingerprint, number))
     resumed = write_segments(intake, journal, writer, splitter, segment_passages)
     if not journal.entries:
-        raise CorpusError(f"The corpus holds no text ({intake.skipped} empty documents). Give it documents.")
+        raise CorpusError(f"The corpus holds no text ({counted(intake.skipped, 'empty document')}). Give it documents.")
     stamps, trained, tuned = (
         _encoded(folder, journal.entries, codec, card.recall) if staged else _plain(journal.entries)
     )

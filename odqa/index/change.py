@@ -22,6 +22,7 @@ from odqa.index.journal import Journal, key
 from odqa.index.segment import Segment, bury
 from odqa.index.terms import Analyzer
 from odqa.index.vectors import Codec
+from odqa.text import counted
 from odqa.types import Document, Scalar
 
 SMALL_SHARE = 4
@@ -71,7 +72,7 @@ def add(
     journal = Journal(folder, key(newest.card, embedder.fingerprint, newest.number + 1))
     build.write_segments(intake, journal, writer, splitter, segment_passages)
     if not journal.entries:
-        raise CorpusError(f"The source holds no text ({intake.skipped} empty documents). Give it documents.")
+        raise CorpusError(f"The source holds no text ({counted(intake.skipped, 'empty document')}). Give it documents.")
     old = newest.documents
     kept = _buried(folder, owned, [segment.with_ids(list(intake.ids)) for segment in owned])
     replaced = old - sum(stamp.live_documents for stamp in kept)

@@ -14,6 +14,7 @@ from odqa import config, progress
 from odqa.errors import ConfigError, IndexDamagedError, IndexLockedError, IndexNotFoundError, StoredIndexError
 from odqa.index import files
 from odqa.index.generation import CURRENT, Generation, SegmentStamp, current, kept, still_is
+from odqa.text import counted
 
 LOCK = "lock"
 
@@ -144,7 +145,7 @@ def faults(folder: Path) -> list[str]:
 
 def _lost(name: str, segment: SegmentStamp | None, newest: Generation) -> str:
     if segment is not None:
-        return f"It holds {segment.live_documents:,} of {newest.documents:,} documents."
+        return f"It holds {segment.live_documents:,} of {counted(newest.documents, 'document')}."
     if newest.codec and newest.codec.name == name:
         return "All vectors need it."
     return f"Only generation {newest.number - 1} needs it, which is kept for readers that still have it open."

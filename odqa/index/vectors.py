@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odqa.errors import ConfigError, IndexDamagedError
+from odqa.text import counted
 
 FLAT = "Flat"
 DISTRIBUTIONS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu-cu11", "faiss-gpu")
@@ -102,8 +103,8 @@ class Codec:
             self._index.train(sample)
         except RuntimeError:
             raise ConfigError(
-                f'factory "{self._factory}" can\'t be trained with {len(sample):,} passages. Use "Flat", or one with '
-                "fewer cells."
+                f'factory "{self._factory}" can\'t be trained with {counted(len(sample), "passage")}. '
+                'Use "Flat", or one with fewer cells.'
             ) from None
 
     def _be_silent(self) -> None:

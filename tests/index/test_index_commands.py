@@ -39,14 +39,26 @@ def test_documents_are_added_replaced_removed_and_compacted(built: Path) -> None
     rows = [{"id": "d1", "text": "Oxygen is a gas."}, {"id": "new", "text": "Steam is hot."}, {"id": "x", "text": ""}]
     result = run("add", "tiny", write(built / "more.jsonl", rows))
     assert result.output.startswith(
-        "Added 2 documents (1 without text skipped), 1 of them in place of older ones. "
+        "Added 2 documents (1 without text skipped), 1 of them in place of an older one. "
         "tiny holds 9 documents, 9 passages in 2 segments, "
     )
     result = run("remove", "tiny", "--ids", "new", "--ids", "nobody", "--where", "year >= 1996")
-    assert result.output.startswith("Removed 3 documents (1 ids are not in the index). tiny holds 6 documents")
-    assert run("compact", "tiny").output.startswith("tiny holds 6 documents, 6 passages in 1 segments")
+    assert result.output.startswith("Removed 3 documents (1 id not in the index). tiny holds 6 documents")
+    assert run("compact", "tiny").output.startswith("tiny holds 6 documents, 6 passages in 1 segment, ")
     assert run("verify", "tiny").output == "tiny is sound.\n"
     assert {document.id for document in Index.open("tiny").documents()} == {"d0", "d1", "d2", "d3", "d4", "d5"}
+
+
+def test_one_of_a_thing_is_not_many(tmp_path: Path, embedder_folder: Path) -> None:
+    source = write(tmp_path / "docs.jsonl", [{"id": "a", "text": "Rollo led the Normans."}])
+    assert run("build", "one", source, "--embedder", embedder_folder).output.startswith(
+        "Built one: 1 document, 1 passage, "
+    )
+    assert run("add", "one", source).output.startswith(
+        "Added 1 document, 1 of them in place of an older one. one holds 1 document, 1 passage in 1 segment, "
+    )
+    assert run("export", "one", tmp_path / "out").output.endswith(" (1 passage).\n")
+    assert run("remove", "one", "--ids", "a").output.startswith("Removed 1 document. one holds 0 documents, 0 passages")
 
 
 def test_remove_asks_what(built: Path) -> None:

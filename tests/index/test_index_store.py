@@ -205,7 +205,7 @@ def test_a_taken_name_is_not_built_over(embedder) -> None:
 
 
 def test_nothing_to_index_is_an_error_and_makes_no_index() -> None:
-    with pytest.raises(CorpusError, match=r"holds no text \(1 empty documents\)"):
+    with pytest.raises(CorpusError, match=r"holds no text \(1 empty document\)"):
         fakes.build("made", [Document("a", "  ")])
     with pytest.raises(IndexNotFoundError, match="never finished. Run its build again"):
         Index.open("made")
