@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from types import TracebackType
@@ -109,7 +108,7 @@ class Client:
         return self._do(_retrieve(questions, {"top_k": top_k, "where": where}))
 
     def put(self, documents: Iterable[Document]) -> int:
-        """Add or replace documents; returns the index's new generation. Sections are not sent."""
+        """Add or replace documents; returns the index's new generation."""
         return self._do(_put(documents))
 
     def remove(self, id: str) -> int:
@@ -196,7 +195,7 @@ class AsyncClient:
         return await self._do(_retrieve(questions, {"top_k": top_k, "where": where}))
 
     async def put(self, documents: Iterable[Document]) -> int:
-        """Add or replace documents; returns the index's new generation. Sections are not sent."""
+        """Add or replace documents; returns the index's new generation."""
         return await self._do(_put(documents))
 
     async def remove(self, id: str) -> int:
@@ -242,8 +241,7 @@ def _retrieve(questions: Sequence[str], options: dict[str, Any]) -> _Call[list[l
 
 
 def _put(documents: Iterable[Document]) -> _Call[int]:
-    bodies = [{key: value for key, value in asdict(one).items() if key != "sections"} for one in documents]
-    return _Call("PUT", "/v1/documents", {"documents": bodies}, _generation)
+    return _Call("PUT", "/v1/documents", {"documents": [asdict(one) for one in documents]}, _generation)
 
 
 def _remove(id: str) -> _Call[int]:
@@ -259,10 +257,7 @@ def _result(reply: dict[str, Any]) -> Result:
         _record(Answer, {**one, "evidence": tuple(_record(Evidence, item) for item in one["evidence"])})
         for one in reply["answers"]
     )
-    passages = tuple(
-        _record(PassageRead, {**one, "margin": -math.inf if one["margin"] is None else one["margin"]})
-        for one in reply["passages"]
-    )
+    passages = tuple(_record(PassageRead, one) for one in reply["passages"])
     return _record(Result, {**reply, "answers": answers, "passages": passages})
 
 

@@ -6,28 +6,36 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Self
 
 from odqa import recipes
 from odqa.errors import ConfigError
 from odqa.index import Index
-from odqa.reader import Choice, Reader, rank, result
+from odqa.reader import Calibration, Choice, Reader, calibration, rank, result
 from odqa.recipes import Pipeline as Recipe
 from odqa.retriever import Retriever
-from odqa.types import Result
+from odqa.types import Hit, Reading, Result
 
 DEFAULT = "default"
 BATCH = 32
+STRIDE = 2
+"""Passages of a question that are read together before the next ones are thought about."""
 
 
 class Pipeline:
     """A retriever over an index, and a reader."""
 
-    def __init__(self, retriever: Retriever, reader: Reader, *, name: str = "") -> None:
-        """Join the two; `name` is written into results."""
+    def __init__(
+        self, retriever: Retriever, reader: Reader, *, name: str = "", calibration: Calibration | None = None
+    ) -> None:
+        """Join the two; `name` is written into results. A recipe's own threshold goes before a calibration's."""
         self.retriever = retriever
         self.reader = reader
         self.name = name
+        self.calibration = calibration
+        fitted = calibration is not None and reader.recipe.null_threshold is None
+        self.null_threshold = calibration.null_threshold if calibration and fitted else reader.null_threshold
 
     @classmethod
     def load(cls, name: str = DEFAULT, *, index: str | None = None, device: str | None = None) -> Self:
@@ -41,7 +49,8 @@ class Pipeline:
         recipe = recipes.load_pipeline(name)
         opened = Index.open(recipe.index if index is None else index)
         reader = Reader(reader_recipe(recipe), device=device)
-        return cls(Retriever(opened, recipe.retriever), reader, name=name)
+        fitted = find_calibration(recipe, reader)
+        return cls(Retriever(opened, recipe.retriever), reader, name=name, calibration=fitted)
 
     def answer(
         self,
@@ -94,23 +103,42 @@ class Pipeline:
         begin = time.perf_counter()
         hits = self.retriever.retrieve(questions, top_k=top_k, where=where)
         retrieved = time.perf_counter()
-        pairs = [(question, hit.passage.text) for question, found in zip(questions, hits, strict=True) for hit in found]
-        readings = iter(self.reader.read(pairs))
-        done = time.perf_counter()
-        timings = {"retrieve": retrieved - begin, "read": done - retrieved}
+        readings = self.read(questions, hits, least=choice.least(self.null_threshold))
+        timings = {"retrieve": retrieved - begin, "read": time.perf_counter() - retrieved}
         return [
             result(
                 question,
                 found,
-                read := list(islice(readings, len(found))),
-                rank(found, read, self.reader.null_threshold, choice),
+                read,
+                rank(found[: len(read)], read, self.null_threshold, choice, self.calibration),
                 timings=timings,
                 index=self.retriever.index.name,
                 generation=self.retriever.index.generation.number,
                 pipeline=self.name,
             )
-            for question, found in zip(questions, hits, strict=True)
+            for question, found, read in zip(questions, hits, readings, strict=True)
         ]
+
+    def read(
+        self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, least: float = float("-inf")
+    ) -> list[list[Reading]]:
+        """Read the hits of each question from the first on, for as long as another may bring a better answer.
+
+        That is so while its relevance and the calibration's `margin_bound` reach the best score so far, and `least`.
+        Without a bound all hits are read.
+        """
+        readings: list[list[Reading]] = [[] for _ in questions]
+        bound, stride = self._bound_and_stride()
+        while rows := [row for row, read in enumerate(readings) if may_improve(hits[row], read, least, bound)]:
+            parts = {row: hits[row][len(readings[row]) :][:stride] for row in rows}
+            found = iter(self.reader.read([(questions[row], hit.passage.text) for row in rows for hit in parts[row]]))
+            for row, part in parts.items():
+                readings[row] += islice(found, len(part))
+        return readings
+
+    def _bound_and_stride(self) -> tuple[float, int | None]:
+        bound = None if self.calibration is None else self.calibration.margin_bound
+        return (float("inf"), None) if bound is None else (bound, STRIDE)
 
     def answer_many(
         self,
@@ -128,6 +156,42 @@ class Pipeline:
             yield from self.answer_batch(
                 batch, top_k=top_k, n_best=n_best, abstain=abstain, max_risk=max_risk, where=where
             )
+
+
+def may_improve(hits: Sequence[Hit], read: Sequence[Reading], least: float, bound: float) -> bool:
+    """Whether one of the hits after those that were read may bring an answer better than theirs, and than `least`."""
+    scores = (hit.relevance + reading.margin for hit, reading in zip(hits, read, strict=False))
+    best = max(scores, default=float("-inf"))
+    return any(hit.relevance + bound >= max(best, least) for hit in hits[len(read) :])
+
+
+def passages_needed(hits: Sequence[Hit], readings: Sequence[Reading], least: float, bound: float) -> int:
+    """How many of its hits `Pipeline.read` would have read, given the readings of all of them."""
+    count = 0
+    while may_improve(hits, readings[:count], least, bound):
+        count = min(count + STRIDE, len(hits))
+    return count
+
+
+def find_calibration(recipe: Recipe, reader: Reader) -> Calibration | None:
+    """The calibration that the recipe names, or the one beside the reader where it holds for this retriever.
+
+    Raises:
+        ModelError: it can't be read.
+        ConfigError: the recipe names one that was fitted with another retriever.
+    """
+    named = recipe.calibration
+    path = reader.folder / calibration.FILE if named is None else Path(named)
+    if named is None and not path.is_file():
+        return None
+    found = calibration.read(path)
+    differs = calibration.difference(found, recipe.retriever)
+    if differs and named is not None:
+        raise ConfigError(
+            f"The calibration {path} was fitted with another retriever ({differs}). Make one for this recipe: "
+            "odqa calibrate."
+        )
+    return None if differs else found
 
 
 def reader_recipe(recipe: Recipe) -> recipes.ReaderRecipe:

@@ -87,9 +87,10 @@ class TrainingRecipe(_Table):
     `evaluations` on held-out articles are spread evenly over the training, the best one's weights are kept, and
     `patience` of them in a row without a better one end it (0: never). `pad_to_multiple` is in tokens.
     `layer_decay` multiplies the rate once for each layer below the head (1: the same rate everywhere);
-    `average_decay` keeps a moving average of the weights (0: none); `backtranslated_weight` weighs the loss of
-    questions about back-translated text; `negative_share` of the answerable questions are also paired with another
-    passage of their article, where they have no answer.
+    `average_decay` keeps a moving average of the weights (0: none). `backtranslated_share` of the questions about
+    back-translated text take part, and `backtranslated_weight` weighs their loss; `negative_share` of the answerable
+    questions are also paired with another passage of their article, where they have no answer. `dropout` replaces all
+    rates of the base model's own; 0 makes training on a CPU faster by half.
     """
 
     base: str
@@ -109,8 +110,10 @@ class TrainingRecipe(_Table):
     group_by_length: bool = True
     pad_to_multiple: Positive = 32
     freeze_embeddings: bool = False
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    backtranslated_share: Share = 1.0
     backtranslated_weight: Share = 1.0
     negative_share: Share = 0.0
 
@@ -128,6 +131,45 @@ class TrainingRecipe(_Table):
         return self.batch_size * self.devices * self.accumulation
 
 
+class Negatives(StrEnum):
+    """Who finds the hard negatives: the terms, the untrained model, or the two in turn."""
+
+    BM25 = "bm25"
+    DENSE = "dense"
+    BOTH = "both"
+
+
+class RetrieverTrainingRecipe(_Table):
+    """How the embedder is trained, on one device. `batch_size` is in questions, each about another passage.
+
+    A question is to tell its passage from all others of its batch: their cosines, times `scale`, go into a softmax.
+    `hard_negatives` for each question (0: none) are the best passages that `negatives_from` finds and that hold none
+    of its answers. Texts are cut after `max_length` tokens in training, where None after as many as the model reads.
+    `evaluations` on held-out articles are spread evenly, the best one's weights are kept, and `patience` of them in a
+    row without a better one end the training (0: never). `backtranslated_share` of the questions about
+    back-translated text take part. `freeze_embeddings` leaves the word embeddings as they are; `dropout` replaces all
+    rates of the base model's own, and 0 makes training on a CPU much faster.
+    """
+
+    base: str
+    learning_rate: Annotated[float, Field(gt=0)]
+    epochs: Annotated[float, Field(gt=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    seed: Annotated[int, Field(ge=0)] = 42
+    scale: Annotated[float, Field(gt=0)] = 20.0
+    hard_negatives: Annotated[int, Field(ge=0)] = 1
+    negatives_from: Annotated[Negatives, Field(strict=False)] = Negatives.BOTH
+    max_length: Positive | None = None
+    evaluations: Positive = 5
+    patience: Annotated[int, Field(ge=0)] = 0
+    freeze_embeddings: bool = False
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    backtranslated_share: Share = 1.0
+
+
 class ExpectedScores(_Table):
     """Percent on SQuAD v2 dev, where they come from, and how far a rerun may fall below."""
 
@@ -141,13 +183,19 @@ class ExpectedScores(_Table):
 
 
 class Pipeline(_Table):
-    """A recipe: an index, a retriever, a reader, and what they are expected to reach."""
+    """A recipe: an index, a retriever, a reader, and what they are expected to reach.
+
+    `calibration` is the path of what `odqa calibrate` wrote; without it the one beside the reader holds, where there is
+    one that was fitted with this retriever.
+    """
 
     description: str
     index: str = "squad2-dev"
     retriever: RetrieverRecipe = RetrieverRecipe()
     reader: ReaderRecipe
+    calibration: str | None = None
     training: TrainingRecipe | None = None
+    retriever_training: RetrieverTrainingRecipe | None = None
     expected: ExpectedScores | None = None
 
 

@@ -136,7 +136,7 @@ class Answer(Evidence):
 
 @dataclass(frozen=True, slots=True)
 class PassageRead:
-    """A passage that was read for a question, by falling retrieval score."""
+    """A passage that was found for a question; its margin is None where it was not read, or has nothing to read."""
 
     document_id: str
     title: str
@@ -144,12 +144,15 @@ class PassageRead:
     end: int
     text: str
     retrieval_score: float
-    margin: float
+    margin: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All that is known about one question. `timings` are seconds by stage."""
+    """All that is known about one question.
+
+    `timings` are seconds by stage; `passages` are by falling retrieval score, and the first `passages_read` were read.
+    """
 
     question: str
     answers: tuple[Answer, ...]
@@ -160,6 +163,7 @@ class Result:
     generation: int
     pipeline: str
     passages: tuple[PassageRead, ...] = ()
+    passages_read: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and dictionaries, ready for JSON."""

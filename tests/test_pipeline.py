@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,11 +15,14 @@ from hypothesis import strategies as st
 from odqa.embedder import Embedder
 from odqa.errors import ConfigError, IndexMismatchError, QuestionError
 from odqa.index import Index
-from odqa.pipeline import Pipeline
-from odqa.reader import Reader
-from odqa.recipes import RetrieverRecipe
+from odqa.pipeline import STRIDE, Pipeline, find_calibration, passages_needed
+from odqa.reader import Calibration, Reader
+from odqa.reader.calibration import Logistic
+from odqa.reader.calibration import settings as settings_of
+from odqa.recipes import Pipeline as Recipe
+from odqa.recipes import ReaderRecipe, RetrieverRecipe
 from odqa.retriever import Retriever
-from odqa.types import Document, Result
+from odqa.types import Document, Hit, Passage, Reading, Result, Span
 from tests.tiny import TEXTS, make_embedder
 
 QUESTIONS = ["who led the normans?", "what is the capital of poland?", "what drives the piston?"]
@@ -109,3 +115,73 @@ def test_bad_requests_are_refused(pipeline: Pipeline) -> None:
 
 def test_no_question_is_no_result(pipeline: Pipeline) -> None:
     assert pipeline.answer_batch([]) == []
+
+
+READ_LITTLE = Calibration(null_threshold=-100.0, right=Logistic(score=1.0), no_answer=Logistic(), margin_bound=0.0)
+
+
+def test_reading_stops_where_nothing_can_change_the_answer(pipeline: Pipeline, embedder: Embedder) -> None:
+    recipe = RetrieverRecipe(top_k=8, relevance_slope=20.0, relevance_intercept=-10.0)
+    retriever = Retriever(pipeline.retriever.index, recipe, embedder=embedder)
+    margins = [one.margin for one in Pipeline(retriever, pipeline.reader).answer(QUESTIONS[0]).passages]
+    highest = max(margin for margin in margins if margin is not None)
+    far = READ_LITTLE.model_copy(update={"margin_bound": highest})
+    settled = Pipeline(retriever, pipeline.reader, calibration=READ_LITTLE)
+    bounded = Pipeline(retriever, pipeline.reader, calibration=far)
+    for question in QUESTIONS:
+        full = Pipeline(retriever, pipeline.reader).answer(question, abstain="never")
+        assert full.passages_read == len(full.passages) == 8
+        little, safe = settled.answer(question, abstain="never"), bounded.answer(question, abstain="never")
+        assert little.passages_read % STRIDE == 0
+        assert STRIDE <= little.passages_read <= safe.passages_read <= 8
+        assert [one.document_id for one in little.passages] == [one.document_id for one in full.passages]
+        assert all((one.margin is None) == (row >= little.passages_read) for row, one in enumerate(little.passages))
+    assert settled.answer(QUESTIONS[0]).passages_read < 8
+    asked = bounded.answer_batch(QUESTIONS, abstain="never")
+    assert [one.passages_read for one in asked] == [bounded.answer(q, abstain="never").passages_read for q in QUESTIONS]
+
+
+@given(
+    relevances=st.lists(st.floats(-9, 9), min_size=1, max_size=10),
+    margins=st.lists(st.floats(-9, 9), min_size=10, max_size=10),
+    least=st.floats(-9, 9),
+)
+def test_under_a_true_bound_the_best_answer_is_always_read(
+    relevances: list[float], margins: list[float], least: float
+) -> None:
+    passage = Passage("d", "word")
+    hits = [Hit(passage, 0.0, relevance=one) for one in sorted(relevances, reverse=True)]
+    readings = [Reading((Span(0, 4, margin),)) for margin in margins[: len(hits)]]
+    count = passages_needed(hits, readings, least, max(margins))
+    scores = [hit.relevance + reading.margin for hit, reading in zip(hits, readings, strict=True)]
+    if max(scores) >= least:
+        assert max(scores[:count]) == max(scores)
+    assert passages_needed(hits, readings, least, math.inf) == len(hits)
+
+
+def test_a_calibration_gives_the_threshold_where_the_recipe_gives_none(pipeline: Pipeline, reader: Reader) -> None:
+    fitted = READ_LITTLE.model_copy(update={"null_threshold": 7.0})
+    assert Pipeline(pipeline.retriever, reader, calibration=fitted).null_threshold == 7.0
+    own = Reader(reader.recipe.model_copy(update={"null_threshold": 2.0}), device="cpu")
+    assert Pipeline(pipeline.retriever, own, calibration=fitted).null_threshold == 2.0
+
+
+def test_a_calibration_is_found_beside_the_reader_or_by_the_recipe(
+    pipeline: Pipeline, reader_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "reader"
+    shutil.copytree(reader_folder, folder)
+    fitted = READ_LITTLE.model_copy(update={"retriever": settings_of(RetrieverRecipe())})
+    (folder / "calibration.json").write_text(fitted.model_dump_json())
+    recipe = Recipe(
+        description="", reader=ReaderRecipe(model=str(folder), max_length=48, doc_stride=12, max_answer_length=6)
+    )
+    near = Reader(recipe.reader, device="cpu")
+    assert find_calibration(recipe, near) == fitted
+    other = recipe.model_copy(update={"retriever": RetrieverRecipe(mode="sparse")})
+    assert find_calibration(other, near) is None
+    named = other.model_copy(update={"calibration": str(folder / "calibration.json")})
+    with pytest.raises(ConfigError, match="another retriever .mode was 'hybrid', now 'sparse'"):
+        find_calibration(named, near)
+    (folder / "calibration.json").unlink()
+    assert find_calibration(recipe, near) is None

@@ -10,6 +10,7 @@ import click
 from odqa import __version__
 from odqa.cli.ask import ask
 from odqa.cli.bench import bench
+from odqa.cli.calibrate import calibrate
 from odqa.cli.doctor import doctor
 from odqa.cli.evaluate import evaluate, reproduce
 from odqa.cli.index import index
@@ -26,7 +27,7 @@ def odqa() -> None:
     """Answer questions from your own documents with the exact span, or say that there is no answer."""
 
 
-for _command in (ask, read, serve, index, pipeline, doctor, evaluate, reproduce, train, bench):
+for _command in (ask, read, serve, index, pipeline, doctor, evaluate, reproduce, train, calibrate, bench):
     odqa.add_command(_command)
 
 

@@ -33,7 +33,10 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What `top_k` passages hold: the best answer, where one has a token, and the gold passage's rank, from 1."""
+    """What `top_k` passages hold: the best answer, where one has a token, and the gold passage's rank, from 1.
+
+    `passages` counts those that were read.
+    """
 
     best: Best | None
     gold_rank: int | None
@@ -76,7 +79,7 @@ def ask(pipeline: Pipeline, questions: Sequence[Question], top_ks: Sequence[int]
     A question's gold passage is its document's, or, without a document, the first that holds an answer string.
     """
     reader = _ReadOnce(pipeline.reader)
-    asked = Pipeline(pipeline.retriever, reader, name=pipeline.name)
+    asked = Pipeline(pipeline.retriever, reader, name=pipeline.name, calibration=pipeline.calibration)
     texts = [question.question for question in questions]
     results = {
         top_k: asked.answer_batch(texts, top_k=top_k, n_best=1, abstain="never")
@@ -144,7 +147,7 @@ def _gold_spans(reader: Reader, questions: Sequence[Question]) -> dict[str, Span
 
 def _found(question: Question, result: Result) -> Found:
     best = _best(result.answers[0]) if result.answers else None
-    return Found(best, _gold_rank(question, result.passages), len(result.passages))
+    return Found(best, _gold_rank(question, result.passages), result.passages_read)
 
 
 def _best(answer: Answer) -> Best:

@@ -151,7 +151,7 @@ def evaluate_pipeline(
     """Ask every question of the pipeline's index and score the answers.
 
     Args:
-        pipeline: Its reader's `null_threshold` is the tuned one.
+        pipeline: Its `null_threshold` is the tuned one; its reader's, that on the gold passages.
         questions: Each with its own id.
         top_ks: Numbers of passages to read; the recipe's where there is none.
         saved: Where the answers are kept as they come, and those of an interrupted run stand.
@@ -169,7 +169,7 @@ def evaluate_pipeline(
     check(pipeline.reader, questions)
     asked = with_known_documents(pipeline.retriever.index, questions)
     answered = _answer_all(pipeline, asked, depths, saved)
-    threshold = pipeline.reader.null_threshold
+    threshold = pipeline.null_threshold
     cases = {top_k: _cases(asked, answered, top_k) for top_k in depths}
     deepest = cases[max(depths)]
     outcomes = [case.outcome for case in deepest]
@@ -181,7 +181,7 @@ def evaluate_pipeline(
         retriever=pipeline.retriever.recipe.model_dump(mode="json"),
         by_answer=sum(not question.document_id for question in asked),
         depths={top_k: _depth(top_k, cases[top_k], threshold, seed) for top_k in depths},
-        gold=_gold(asked, answered, threshold, seed),
+        gold=_gold(asked, answered, pipeline.reader.null_threshold, seed),
         articles=summary.articles(outcomes, threshold),
         examples=losses.examples(deepest, threshold, seed=seed),
         audit=losses.audit(deepest, threshold),

@@ -113,6 +113,7 @@ def _settings(pipeline: Pipeline, origin: Provenance, top_ks: Sequence[int], que
         "retriever": pipeline.retriever.recipe.model_dump(mode="json"),
         "reader": origin.settings,
         "fingerprint": origin.fingerprint,
+        "calibration": None if pipeline.calibration is None else pipeline.calibration.model_dump(mode="json"),
         "data": origin.data_sha256 or origin.data,
         "questions": questions,
         "seed": origin.seed,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from odqa import models
+from odqa.reader.calibration import Calibration
 from odqa.reader.decode import best_token_spans, character_spans, reading
 from odqa.reader.ranking import Choice, Ranked, rank
 from odqa.reader.windows import Window, Windower, load_tokenizer
@@ -16,7 +18,7 @@ from odqa.recipes import ReaderRecipe
 from odqa.runtime import Kind, load_engine, pad, token_batches
 from odqa.types import Hit, Passage, PassageRead, Reading, Result
 
-__all__ = ["Choice", "Ranked", "Reader", "rank"]
+__all__ = ["Calibration", "Choice", "Ranked", "Reader", "rank"]
 
 _SPANS_A_WINDOW = 20
 
@@ -31,7 +33,7 @@ class Reader:
             ModelError: the model can't be found or is no reader.
         """
         self.recipe = recipe if isinstance(recipe, ReaderRecipe) else ReaderRecipe(model=str(recipe))
-        folder = models.locate(self.recipe.model)
+        self.folder = folder = models.locate(self.recipe.model)
         chosen = self.recipe.null_threshold
         self.null_threshold = models.tuned_threshold(folder) if chosen is None else chosen
         self._tokenizer = load_tokenizer(folder)
@@ -99,12 +101,27 @@ class Reader:
             QuestionError: the question is empty or too long.
             ConfigError: an option has a value that can't be.
         """
+        return self.answer_batch([(question, context)], n_best=n_best, abstain=abstain, max_risk=max_risk)[0]
+
+    def answer_batch(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        n_best: int | None = None,
+        abstain: str = "threshold",
+        max_risk: float | None = None,
+    ) -> list[Result]:
+        """Answer (question, context) pairs together; see `answer`. Timings are the seconds that all of them took."""
         choice = Choice.of(self.recipe.n_best if n_best is None else n_best, abstain, max_risk)
         begin = time.perf_counter()
-        hits = [Hit(Passage("", context), score=0.0)]
-        readings = self.read([(question, context)])
-        ranked = rank(hits, readings, self.null_threshold, choice)
-        return result(question, hits, readings, ranked, timings={"read": time.perf_counter() - begin})
+        readings = self.read(pairs)
+        timings = {"read": time.perf_counter() - begin}
+        results = []
+        for (question, context), read in zip(pairs, readings, strict=True):
+            hits = [Hit(Passage("", context), score=0.0)]
+            ranked = rank(hits, [read], self.null_threshold, choice)
+            results.append(result(question, hits, [read], ranked, timings=timings))
+        return results
 
 
 def result(
@@ -118,7 +135,7 @@ def result(
     generation: int = 0,
     pipeline: str = "",
 ) -> Result:
-    """Put the record of one question together."""
+    """Put the record of one question together; of its hits the first ones were read."""
     passages = tuple(
         PassageRead(
             hit.passage.document_id,
@@ -127,9 +144,9 @@ def result(
             hit.passage.end,
             hit.passage.text,
             hit.score,
-            reading.margin,
+            reading.margin if reading is not None and reading.spans else None,
         )
-        for hit, reading in zip(hits, readings, strict=True)
+        for hit, reading in zip_longest(hits, readings)
     )
     return Result(
         question,
@@ -141,4 +158,5 @@ def result(
         generation,
         pipeline,
         passages,
+        len(readings),
     )

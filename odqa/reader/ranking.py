@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 from odqa.errors import ConfigError
+from odqa.reader.calibration import FARTHEST, Calibration, Features, logistic
 from odqa.text import normalize_answer
 from odqa.types import Abstain, Answer, Evidence, Hit, Reading, section_at
 
@@ -34,6 +35,10 @@ class Choice:
             raise ConfigError(f"max_risk is {max_risk}; it must be between 0 and 1.")
         return cls(n_best, Abstain(abstain), max_risk)
 
+    def least(self, null_threshold: float) -> float:
+        """The least score that an answer must have."""
+        return null_threshold if self.max_risk is None and self.abstain is Abstain.THRESHOLD else -math.inf
+
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
@@ -43,23 +48,59 @@ class Ranked:
     no_answer_probability: float
 
 
-def rank(hits: Sequence[Hit], readings: Sequence[Reading], null_threshold: float, choice: Choice) -> Ranked:
+def rank(
+    hits: Sequence[Hit],
+    readings: Sequence[Reading],
+    null_threshold: float,
+    choice: Choice,
+    calibration: Calibration | None = None,
+) -> Ranked:
     """Answers over the passages that were read, best first.
 
     A span's score is its margin (the reader's log-odds of the span against "no answer" in this passage) plus the
     passage's relevance (the retriever's log-odds that this is the passage asked about): nothing in it depends on the
-    other passages. What scores under `null_threshold` is dropped; equal answers (after SQuAD normalisation) are
-    merged under their best evidence.
+    other passages. Equal answers (after SQuAD normalisation) are merged under their best evidence; what scores under
+    `null_threshold` is dropped, and of what is left the evidence that does. Without a calibration the probabilities
+    are the bare logistic function of the score.
     """
-    found = [item for hit, reading in zip(hits, readings, strict=True) for item in _evidence(hit, reading)]
-    answers = _merge(sorted(found, key=_order))
-    no_answer_probability = 1.0 - (answers[0].probability if answers else 0.0)
+    groups = _groups(hits, readings)
+    features = list(_features(groups))
+    answers = [
+        _answer(group, probability(group[0].score) if calibration is None else calibration.right.probability(about))
+        for group, about in zip(groups, features, strict=True)
+    ]
+    return Ranked(
+        tuple(_kept(answers, null_threshold, choice, calibration)[: choice.n_best]),
+        _no_answer_probability(answers, features, calibration),
+    )
+
+
+def best(hits: Sequence[Hit], readings: Sequence[Reading]) -> tuple[Evidence, Features] | None:
+    """The best answer and what its probability hangs on; None where no passage has a token."""
+    groups = _groups(hits, readings)
+    return (groups[0][0], next(_features(groups))) if groups else None
+
+
+def _kept(
+    answers: Sequence[Answer], null_threshold: float, choice: Choice, calibration: Calibration | None
+) -> list[Answer]:
     if choice.max_risk is not None:
-        answers = [answer for answer in answers if 1 - answer.probability <= choice.max_risk]
-    elif choice.abstain is Abstain.THRESHOLD:
-        kept = [item for item in found if item.score >= null_threshold]
-        answers = _merge(sorted(kept, key=_order))
-    return Ranked(tuple(answers[: choice.n_best]), no_answer_probability)
+        least = 1 - choice.max_risk if calibration is None else calibration.least_probability(choice.max_risk)
+        return [answer for answer in answers if answer.probability >= least]
+    least = choice.least(null_threshold)
+    return [
+        replace(answer, evidence=tuple(item for item in answer.evidence if item.score >= least))
+        for answer in answers
+        if answer.score >= least
+    ]
+
+
+def _no_answer_probability(
+    answers: Sequence[Answer], features: Sequence[Features], calibration: Calibration | None
+) -> float:
+    if not answers:
+        return 1.0
+    return 1 - answers[0].probability if calibration is None else calibration.no_answer.probability(features[0])
 
 
 def _order(item: Evidence) -> tuple[float, str, int, int]:
@@ -88,19 +129,31 @@ def _evidence(hit: Hit, reading: Reading) -> list[Evidence]:
     ]
 
 
-def _merge(ordered: Sequence[Evidence]) -> list[Answer]:
+def _groups(hits: Sequence[Hit], readings: Sequence[Reading]) -> list[list[Evidence]]:
+    """Equal answers together, best first, and in each group its evidence, best first."""
+    found = [item for hit, reading in zip(hits, readings, strict=True) for item in _evidence(hit, reading)]
     groups: dict[str, list[Evidence]] = {}
-    for item in ordered:
+    for item in sorted(found, key=_order):
         groups.setdefault(normalize_answer(item.text) or item.text, []).append(item)
-    names = [field.name for field in fields(Evidence)]
-    return [
-        Answer(
-            **{name: getattr(group[0], name) for name in names},
-            probability=probability(group[0].score),
-            evidence=tuple(_distinct(group)),
+    return [_distinct(group) for group in groups.values()]
+
+
+def _features(groups: Sequence[Sequence[Evidence]]) -> Iterator[Features]:
+    scores = [group[0].score for group in groups]
+    for row, group in enumerate(groups):
+        score = scores[row]
+        rival = scores[1 if row == 0 else 0] if len(scores) > 1 else -math.inf
+        yield Features(
+            score=score,
+            relevance=score - group[0].margin,
+            lead=max(-FARTHEST, min(FARTHEST, score - rival)),
+            support=math.log(sum(math.exp(item.score - score) for item in group)),
         )
-        for group in groups.values()
-    ]
+
+
+def _answer(group: Sequence[Evidence], chance: float) -> Answer:
+    first = {field.name: getattr(group[0], field.name) for field in fields(Evidence)}
+    return Answer(**first, probability=chance, evidence=tuple(group))
 
 
 def _distinct(group: Sequence[Evidence]) -> list[Evidence]:
@@ -111,4 +164,4 @@ def _distinct(group: Sequence[Evidence]) -> list[Evidence]:
 
 def probability(score: float) -> float:
     """The logistic function of the score: the reader's own odds of its span against "no answer"."""
-    return 1 / (1 + math.exp(-score)) if score >= 0 else math.exp(score) / (1 + math.exp(score))
+    return logistic(score)

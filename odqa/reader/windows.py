@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from odqa import models
 from odqa.errors import ModelError, QuestionError
 
 
@@ -78,15 +79,40 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """The fast tokenizer in a model's folder; one that has only a vocabulary is built from it.
 
     Raises:
-        ModelError: there is none, or only one that can't say where its tokens stand in the text.
+        ModelError: there is none, its vocabulary is missing or another model's, or it can't say where its tokens
+            stand in the text.
     """
     path = folder / "tokenizer.json"
-    if path.is_file():
-        try:
-            return Tokenizer.from_file(str(path))
-        except Exception as error:  # the tokenizers library raises nothing narrower
-            raise ModelError(f"Can't load the tokenizer {path}: {error}") from None
-    return _from_vocabulary(folder)
+    tokenizer = _from_file(path) if path.is_file() else _from_vocabulary(folder)
+    known = models.model_config(folder).get("vocab_size")
+    if isinstance(known, int):
+        check_vocabulary(tokenizer, known, folder)
+    return tokenizer
+
+
+def check_vocabulary(tokenizer: Tokenizer, known: int, folder: Path) -> None:
+    """Raise a ModelError where a tokenizer has not the vocabulary of the model in `folder`, which knows `known` tokens.
+
+    A model may know more tokens than there are, since embeddings are padded, but not more than twice as many:
+    transformers makes a tokenizer of special tokens alone where the vocabulary's files are missing.
+    """
+    size = tokenizer.get_vocab_size()
+    if size > known:
+        raise ModelError(
+            f"The tokenizer in {folder} has {size} tokens, its embeddings only {known}. Use the model's own tokenizer."
+        )
+    if size < known // 2:
+        raise ModelError(
+            f"The tokenizer in {folder} has {size} tokens, but the model knows {known}: its vocabulary is missing. "
+            "Put tokenizer.json or the vocabulary's files beside the weights."
+        )
+
+
+def _from_file(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        raise ModelError(f"Can't load the tokenizer {path}: {error}") from None
 
 
 def _from_vocabulary(folder: Path) -> Tokenizer:

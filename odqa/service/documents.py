@@ -128,7 +128,10 @@ def _wanted(change: Change) -> dict[str, Document | None]:
 
 
 def _characters(change: Change) -> int:
-    return sum(len(document.text) for document in change.documents) if isinstance(change, Put) else 1
+    if isinstance(change, Delete):
+        return 1
+    headings = (section.heading or "" for document in change.documents for section in document.sections)
+    return sum(len(document.text) for document in change.documents) + sum(map(len, headings))
 
 
 def _patiently(write: Callable[[], object]) -> None:

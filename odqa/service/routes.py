@@ -31,13 +31,14 @@ from odqa.service.schemas import (
     Removed,
     RetrieveRequest,
     Stored,
+    document_of,
     hit_body,
     result_body,
 )
 from odqa.service.settings import Settings
 from odqa.service.shell import ticket
 from odqa.service.work import Ask, Options, Outcome, Read, Retrieve, Retrieved, Work
-from odqa.types import Document, Result
+from odqa.types import Result
 
 _DESCRIBED = {
     400: "The body can't be read.",
@@ -93,7 +94,7 @@ class Service:
         outcomes, waited = await self.answer(request, works, timeout)
         found = [outcome for outcome in outcomes if isinstance(outcome, Result)]
         for one in found:
-            self.metrics.outcome(no_answer=one.no_answer, passages=len(one.passages))
+            self.metrics.outcome(no_answer=one.no_answer, passages=one.passages_read)
         ticket(request.scope).fields["no_answers"] = sum(one.no_answer for one in found)
         bodies = [result_body(one, waited=waited) for one in found]
         id = ticket(request.scope).id
@@ -148,7 +149,7 @@ def documents(service: Service, keys: Keys) -> APIRouter:
 
     @router.put("", response_model=Stored, responses=_CHANGING, summary="Add or replace documents")
     async def put(body: DocumentsRequest, request: Request) -> dict[str, Any]:
-        given = {one.id: Document(one.id, one.text, one.title, one.metadata) for one in body.documents}
+        given = {one.id: document_of(one) for one in body.documents}
         if len(given) < len(body.documents):
             raise CorpusError("An id stands twice among the documents. Give each document an id of its own.")
         done = await service.writer.change(Put(tuple(given.values())))
@@ -225,7 +226,7 @@ def _about(service: Service) -> dict[str, Any]:
         "defaults": {
             "top_k": pipeline.retriever.recipe.top_k,
             "n_best": reader.n_best,
-            "null_threshold": pipeline.reader.null_threshold,
+            "null_threshold": pipeline.null_threshold,
         },
         "limits": {
             "questions": limits.MAX_QUESTIONS,

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from odqa.service.settings import (
     MAX_CONTEXT_LENGTH,
     MAX_DOCUMENTS,
+    MAX_HEADING_LENGTH,
     MAX_ID_LENGTH,
     MAX_N_BEST,
+    MAX_PAGE,
     MAX_QUESTION_LENGTH,
     MAX_QUESTIONS,
+    MAX_SECTIONS,
     MAX_TEXT_LENGTH,
     MAX_TOP_K,
 )
-from odqa.types import Abstain, Evidence, Hit, Result
+from odqa.types import Abstain, Document, Evidence, Hit, Result, Section
 
 
 def _whole(value: object) -> object:
@@ -90,6 +94,20 @@ class RetrieveRequest(_Request):
     model_config = ConfigDict(json_schema_extra={"example": {"question": "Who led the Normans?", "top_k": 3}})
 
 
+class SectionBody(_Request):
+    """Where a page or a heading begins in a document; it lasts until the next section."""
+
+    start: Annotated[int, Field(ge=0, lt=MAX_TEXT_LENGTH), BeforeValidator(_whole)] = Field(
+        description="Offset in the text, in code points."
+    )
+    page: Annotated[int, Field(ge=0, le=MAX_PAGE), BeforeValidator(_whole)] | None = Field(
+        None, description="Number of the page, shown with the answers on it."
+    )
+    heading: Annotated[str, Field(max_length=MAX_HEADING_LENGTH)] | None = Field(
+        None, description="Heading, shown with the answers under it."
+    )
+
+
 class DocumentBody(_Request):
     """A document: its text, and what else is known about it."""
 
@@ -97,6 +115,17 @@ class DocumentBody(_Request):
     text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH, pattern=r"\w")]
     title: Annotated[str, Field(max_length=MAX_QUESTION_LENGTH)] = ""
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=100)] = {}
+    sections: Annotated[list[SectionBody], Field(max_length=MAX_SECTIONS)] = Field(
+        [], description="Where its pages and headings begin, in any order; each start lies within the text."
+    )
+
+    @field_validator("sections")
+    @classmethod
+    def _within_the_text(cls, sections: list[SectionBody], info: ValidationInfo) -> list[SectionBody]:
+        text = info.data.get("text")
+        if text is not None and any(section.start >= len(text) for section in sections):
+            raise PydanticCustomError("section_start", "A section starts after the end of the text")
+        return sections
 
 
 class DocumentsRequest(_Request):
@@ -105,7 +134,18 @@ class DocumentsRequest(_Request):
     documents: Annotated[list[DocumentBody], Field(min_length=1, max_length=MAX_DOCUMENTS)]
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"documents": [{"id": "warsaw", "title": "Warsaw", "text": "Warsaw is ..."}]}}
+        json_schema_extra={
+            "example": {
+                "documents": [
+                    {
+                        "id": "warsaw",
+                        "title": "Warsaw",
+                        "text": "Warsaw is ...",
+                        "sections": [{"start": 0, "page": 1, "heading": "Cities"}],
+                    }
+                ]
+            }
+        }
     )
 
 
@@ -154,7 +194,7 @@ class AnswerReply(EvidenceReply):
 
 
 class PassageReadReply(_Reply):
-    """A passage that was read; its margin is null where it holds nothing to read."""
+    """A passage that was found; its margin is null where it was not read, or has nothing to read."""
 
     document_id: str
     title: str
@@ -166,7 +206,7 @@ class PassageReadReply(_Reply):
 
 
 class ResultReply(_Reply):
-    """All that is known about one question; `timings` are seconds by stage."""
+    """All that is known about one question; `timings` are seconds by stage, the first `passages_read` were read."""
 
     question: str
     answers: list[AnswerReply]
@@ -177,6 +217,7 @@ class ResultReply(_Reply):
     generation: int
     pipeline: str
     passages: list[PassageReadReply]
+    passages_read: int
 
 
 class OneResult(ResultReply):
@@ -284,6 +325,13 @@ class Failure(BaseModel):
     request_id: str
 
 
+def document_of(body: DocumentBody) -> Document:
+    """The document that came over the wire, its sections by rising start."""
+    sections = sorted(body.sections, key=lambda section: section.start)
+    made = tuple(Section(section.start, section.page, section.heading) for section in sections)
+    return Document(body.id, body.text, body.title, body.metadata, made)
+
+
 def result_body(result: Result, *, waited: float) -> dict[str, Any]:
     """A result for the wire, each passage parted at its answer, with the seconds that it `waited`."""
     body = result.to_dict()
@@ -291,8 +339,6 @@ def result_body(result: Result, *, waited: float) -> dict[str, Any]:
         made.update(_parts(answer))
         for item, told in zip(answer.evidence, made["evidence"], strict=True):
             told.update(_parts(item))
-    for passage in body["passages"]:
-        passage["margin"] = None if passage["margin"] == float("-inf") else passage["margin"]
     body["timings"] = {"queue": waited, **result.timings}
     return body
 

@@ -19,6 +19,11 @@ MAX_ID_LENGTH = 500
 """Characters of a document's id."""
 MAX_TEXT_LENGTH = 4_000_000
 """Characters of a document."""
+MAX_SECTIONS = 10_000
+"""Sections of a document."""
+MAX_HEADING_LENGTH = 2_000
+"""Characters of a section's heading."""
+MAX_PAGE = 2**31 - 1
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from odqa.pipeline import Pipeline
-from odqa.reader import Choice, Reader, rank, result
-from odqa.types import Abstain, Hit, Passage, Result
+from odqa.types import Abstain, Hit, Result
 
 _CHARACTERS_A_TOKEN = 4
 _RETRIEVAL_TOKENS = 100
@@ -96,7 +95,7 @@ def cost(work: Work, *, passage_length: float, top_k: int) -> int:
 
 
 def _group(work: Work) -> Hashable:
-    return (type(work), None if isinstance(work, Read) else work.options)
+    return (type(work), work.options)
 
 
 def _ask(pipeline: Pipeline, works: Sequence[Any]) -> Sequence[Outcome]:
@@ -112,15 +111,14 @@ def _ask(pipeline: Pipeline, works: Sequence[Any]) -> Sequence[Outcome]:
 
 
 def _read(pipeline: Pipeline, works: Sequence[Any]) -> Sequence[Outcome]:
-    reader, begin = pipeline.reader, time.perf_counter()
-    readings = reader.read([(work.question, work.context) for work in works])
-    timings = {"read": time.perf_counter() - begin}
-    results = []
-    for work, reading in zip(works, readings, strict=True):
-        hits = [Hit(Passage("", work.context), score=0.0)]
-        ranked = rank(hits, [reading], reader.null_threshold, _choice(reader, work.options))
-        results.append(result(work.question, hits, [reading], ranked, timings=timings, pipeline=pipeline.name))
-    return results
+    options: Options = works[0].options
+    results = pipeline.reader.answer_batch(
+        [(work.question, work.context) for work in works],
+        n_best=options.n_best,
+        abstain=options.abstain,
+        max_risk=options.max_risk,
+    )
+    return [replace(result, pipeline=pipeline.name) for result in results]
 
 
 def _retrieve(pipeline: Pipeline, works: Sequence[Any]) -> Sequence[Outcome]:
@@ -129,11 +127,6 @@ def _retrieve(pipeline: Pipeline, works: Sequence[Any]) -> Sequence[Outcome]:
     found = pipeline.retriever.retrieve([work.question for work in works], top_k=options.top_k, where=options.where)
     timings = {"retrieve": time.perf_counter() - begin}
     return [Retrieved(tuple(hits), index.name, index.generation.number, timings) for hits in found]
-
-
-def _choice(reader: Reader, options: Options) -> Choice:
-    n_best = reader.recipe.n_best if options.n_best is None else options.n_best
-    return Choice.of(n_best, options.abstain, options.max_risk)
 
 
 _DOERS: dict[type, Callable[[Pipeline, Sequence[Any]], Sequence[Outcome]]] = {

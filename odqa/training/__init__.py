@@ -1,1 +1,1 @@
-"""Training of readers."""
+"""Training of readers and of retrievers."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,14 @@ from tokenizers import Tokenizer, normalizers
 
 from odqa import models
 from odqa.errors import ModelError
-from odqa.reader.windows import Windower, load_tokenizer
+from odqa.reader.windows import Windower, check_vocabulary, load_tokenizer
 from odqa.recipes import ReaderRecipe
 from odqa.training.quiet import quiet
 
 KINDS = ("bert", "albert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mobilebert", "deberta-v2")
 """Encoders, by their `model_type`, whose question answering head gives one start and one end logit a token."""
 
+_DROPOUT = re.compile(r"dropout(_prob)?$")
 _HEAD = "qa_outputs"
 _CASED_SHARE = 0.02
 _TOKENIZER_RUN_KEYS = {"max_length", "stride", "truncation_side", "truncation_strategy", "pad_to_multiple_of"}
@@ -77,15 +80,22 @@ def open_base(name: str, recipe: ReaderRecipe) -> Base:
     return base
 
 
-def load_model(base: Base, *, attention: str) -> Any:
+def load_model(base: Base, *, dropout: float | None = None) -> Any:
     """The base model under a question answering head; the head is drawn from torch's generator where it is new.
+
+    Args:
+        base: The base model.
+        dropout: Takes the place of every rate in its configuration; None leaves them.
 
     Raises:
         ModelError: the weights don't fit the configuration.
     """
     from transformers import AutoModelForQuestionAnswering
 
-    options = {"config": base.config, "dtype": "float32", "attn_implementation": attention, "local_files_only": True}
+    config = deepcopy(base.config)
+    if dropout is not None:
+        config.update({name: dropout for name in config.to_dict() if _DROPOUT.search(name)})
+    options = {"config": config, "dtype": "float32", "local_files_only": True}
     try:
         with quiet():
             model, info = AutoModelForQuestionAnswering.from_pretrained(
@@ -194,17 +204,7 @@ def _check_length(base: Base, recipe: ReaderRecipe) -> None:
 
 
 def _check_tokenizer(base: Base) -> None:
-    size, room = base.tokenizer.get_vocab_size(), int(base.config.vocab_size)
-    if size > room:
-        raise ModelError(
-            f"The tokenizer of {base.name} has {size} tokens, its embeddings only {room}. "
-            "Use the model's own tokenizer."
-        )
-    if size < room // 2:
-        raise ModelError(
-            f"The tokenizer of {base.name} has {size} tokens, but the model knows {room}: its vocabulary is missing. "
-            "Put tokenizer.json or the vocabulary's files beside the weights."
-        )
+    check_vocabulary(base.tokenizer, int(base.config.vocab_size), base.folder)
     pair = base.tokenizer.encode("a", "a")
     if not pair.sequence_ids or pair.sequence_ids[0] is not None:
         raise ModelError(

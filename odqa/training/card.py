@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from odqa.recipes import ReaderRecipe
-from odqa.training.data import DataFile
+from odqa.training.provenance import Provenance
 
 READER_FILE = "reader.json"
 _ROWS = ("exact", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "total", "best_exact", "best_f1")
@@ -33,25 +33,6 @@ class TrainedReader:
     calibrate: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """How a reader came about."""
-
-    pipeline: str
-    recipe_toml: str
-    base: str
-    base_sha256: str
-    files: Sequence[DataFile]
-    splits_sha256: str
-    seed: int
-    effective_batch_size: int
-    devices: int
-    steps: int
-    versions: Mapping[str, str]
-    command: str
-    half: bool
-
-
 def write_reader_file(folder: Path, reader: TrainedReader, recipe: ReaderRecipe) -> None:
     """Write `reader.json`: the threshold, what it was tuned on, and the lengths it holds for."""
     lengths = recipe.model_dump(include={"max_length", "doc_stride", "max_answer_length"})
@@ -73,10 +54,7 @@ def write_card(folder: Path, reader: TrainedReader, made: Provenance) -> None:
 
 
 def _card(reader: TrainedReader, made: Provenance) -> str:
-    files = "\n".join(f"| `{file.name}` | {file.questions:,} | `{file.sha256}` |" for file in made.files)
     scores = "\n".join(f"| {name} | {_cell(reader.select, name)} | {_cell(reader.calibrate, name)} |" for name in _ROWS)
-    versions = ", ".join(f"{name} {version}" for name, version in made.versions.items())
-    splits = f"the splits file with SHA-256 `{made.splits_sha256}`" if made.splits_sha256 else "a draw by title"
     return f"""---
 library_name: transformers
 pipeline_tag: question-answering
@@ -90,8 +68,8 @@ margin is under it holds no answer.
 
 ## Scores
 Percent, by the official SQuAD v2.0 evaluation, each question against its own paragraph, on articles held out of \
-training by {splits}. `select` chose the checkpoint and `calibrate` tuned the threshold: both are a little too good. \
-`best_*` is over all thresholds.
+training by {made.split_by}. `select` chose the checkpoint and `calibrate` tuned the threshold: both are a little too \
+good. `best_*` is over all thresholds.
 
 | | select | calibrate |
 |---|---|---|
@@ -100,17 +78,7 @@ training by {splits}. `select` chose the checkpoint and `calibrate` tuned the th
 ## Training
 - {made.steps} steps of {made.effective_batch_size} windows on {made.devices} device(s), seed {made.seed}; these \
 weights are those after step {reader.step}.
-- Versions: {versions}.
-- Command: `{made.command}`
-
-| data file | questions | SHA-256 |
-|---|---|---|
-{files}
-
-## Recipe
-```toml
-{made.recipe_toml.strip()}
-```
+{made.facts}
 """
 
 

@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 
 from odqa import progress
 from odqa.errors import ConfigError
-from odqa.recipes import TrainingRecipe
+from odqa.recipes import RetrieverTrainingRecipe, TrainingRecipe
 from odqa.training.plan import Plan
 
 _FIGURES = ("loss", "learning_rate", "grad_norm", "epoch")
@@ -23,7 +23,7 @@ _FIGURES = ("loss", "learning_rate", "grad_norm", "epoch")
 class Course(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
     """Keeps what isn't the Trainer's own in step with it; all of its state is in the Trainer's saved state."""
 
-    def __init__(self, trainer: Any, recipe: TrainingRecipe, plan: Plan) -> None:
+    def __init__(self, trainer: Any, recipe: TrainingRecipe | RetrieverTrainingRecipe, plan: Plan) -> None:
         """Go along with `trainer`, which has an `order` and perhaps an `average`."""
         self._trainer = trainer
         self._recipe = recipe
@@ -41,7 +41,7 @@ class Course(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Stop where the patience is at its end."""
-        if is_exhausted(state.log_history, self._recipe.patience):
+        if is_exhausted(state.log_history, self._recipe.patience, args.metric_for_best_model):
             control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
@@ -54,10 +54,10 @@ class Course(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
             )
 
 
-def is_exhausted(history: Sequence[dict[str, Any]], patience: int) -> bool:
+def is_exhausted(history: Sequence[dict[str, Any]], patience: int, measure: str = "f1") -> bool:
     """Whether the last `patience` evaluations brought nothing better than the best before them (0: never)."""
-    f1s = [entry["eval_f1"] for entry in history if "eval_f1" in entry]
-    return 0 < patience <= len(f1s) - 1 - max(range(len(f1s)), key=f1s.__getitem__, default=0)
+    found = [entry[f"eval_{measure}"] for entry in history if f"eval_{measure}" in entry]
+    return 0 < patience <= len(found) - 1 - max(range(len(found)), key=found.__getitem__, default=0)
 
 
 class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
@@ -89,7 +89,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         if "loss" in row and self._steps:
             row["examples_per_second"] = round(self._steps * self._plan.effective_batch_size / self._busy, 2)
             self._busy, self._steps = 0.0, 0
-        if "loss" in row or "eval_f1" in row:
+        if "loss" in row or any(name.startswith("eval_") for name in row):
             head = {"step": state.global_step, "seconds": round(time.monotonic() - self._began, 2)}
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(f"{json.dumps(head | row)}\n")

@@ -1,4 +1,4 @@
-"""Questions for training a reader, and the articles held out to choose and to tune with."""
+"""Questions for training, and the articles held out to choose and to tune with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from odqa.errors import DataError
 from odqa.evaluation import dataset
 from odqa.evaluation.dataset import Question
 from odqa.models import file_sha256
-from odqa.recipes import TrainingRecipe
+from odqa.recipes import RetrieverTrainingRecipe, TrainingRecipe
 from odqa.text import normalize_answer
 
 SELECT, CALIBRATE = "select", "calibrate"
@@ -25,7 +25,7 @@ HELD_OUT_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file that a reader was trained with; `questions` counts all that it holds."""
+    """A file that was trained with; `questions` counts all that it holds."""
 
     name: str
     sha256: str
@@ -34,13 +34,17 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Questions to train with, and those of the articles that choose the checkpoint and tune the threshold."""
+    """Questions to train with, and those of the articles that choose the checkpoint and tune the threshold.
+
+    `apart` are those of articles that are held out for any other purpose.
+    """
 
     train: tuple[Question, ...]
     select: tuple[Question, ...]
     calibrate: tuple[Question, ...]
     files: tuple[DataFile, ...]
     splits_sha256: str = ""
+    apart: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ def load(paths: Sequence[str | Path], *, splits: str | Path | None = None, seed:
     """
     sources = [dataset.load(path, split="train") for path in paths]
     _check_ids(sources, paths)
-    purposes = _drawn(sources, seed) if splits is None else _read_splits(Path(splits))
+    purposes = _drawn(sources, seed) if splits is None else read_splits(Path(splits))
     held_out = {title for titles in purposes.values() for title in titles}
     data = TrainingData(
         tuple(question for source in sources for question in source if question.title not in held_out),
@@ -76,6 +80,7 @@ def load(paths: Sequence[str | Path], *, splits: str | Path | None = None, seed:
             for path, source in zip(paths, sources, strict=True)
         ),
         "" if splits is None else file_sha256(Path(splits)),
+        _held(sources, [title for title in held_out if title not in {*purposes[SELECT], *purposes[CALIBRATE]}]),
     )
     for purpose, questions in (("train", data.train), (SELECT, data.select), (CALIBRATE, data.calibrate)):
         _check_answerable(purpose, questions)
@@ -84,6 +89,7 @@ def load(paths: Sequence[str | Path], *, splits: str | Path | None = None, seed:
 
 def examples(questions: Sequence[Question], recipe: TrainingRecipe) -> list[Example]:
     """What the reader learns from, weighted, negatives last."""
+    questions = thinned(questions, recipe)
     weighted = [(question, _weight(question, recipe)) for question in questions]
     return [
         Example(question.id, question.question, question.context, _span(question), weight)
@@ -92,8 +98,20 @@ def examples(questions: Sequence[Question], recipe: TrainingRecipe) -> list[Exam
     ] + list(_negatives(questions, recipe))
 
 
+def thinned(questions: Sequence[Question], recipe: TrainingRecipe | RetrieverTrainingRecipe) -> Sequence[Question]:
+    """Leave out all but a share of the questions about back-translated text."""
+    if recipe.backtranslated_share == 1:
+        return questions
+    drawn = np.random.default_rng([recipe.seed, 2]).random(len(questions)) < recipe.backtranslated_share
+    return [question for question, kept in zip(questions, drawn, strict=True) if kept or not _is_translated(question)]
+
+
 def _weight(question: Question, recipe: TrainingRecipe) -> float:
-    return recipe.backtranslated_weight if question.text_kind == "backtranslated" else 1.0
+    return recipe.backtranslated_weight if _is_translated(question) else 1.0
+
+
+def _is_translated(question: Question) -> bool:
+    return question.text_kind == "backtranslated"
 
 
 def _span(question: Question) -> tuple[int, int] | None:
@@ -115,13 +133,14 @@ def _negatives(questions: Sequence[Question], recipe: TrainingRecipe) -> Iterato
     for question in questions if len(drawn) else ():
         passages[question.title].setdefault(question.context, f" {normalize_answer(question.context)} ")
     for question in (answerable[row] for row in drawn):
-        others = [text for text, words in passages[question.title].items() if _lacks(words, question)]
+        others = [text for text, words in passages[question.title].items() if lacks_answer(words, question)]
         if others and question.title:
             context = others[rng.integers(len(others))]
             yield Example(f"{question.id}-negative", question.question, context, None, _weight(question, recipe))
 
 
-def _lacks(words: str, question: Question) -> bool:
+def lacks_answer(words: str, question: Question) -> bool:
+    """Whether a passage, normalised and with a space at both ends, holds none of the question's answers."""
     return all(f" {normalize_answer(answer.text)} " not in words for answer in question.answers)
 
 
@@ -146,7 +165,12 @@ def _drawn(sources: Sequence[Sequence[Question]], seed: int) -> dict[str, list[s
     return {SELECT: order[:count], CALIBRATE: order[count : 2 * count]}
 
 
-def _read_splits(path: Path) -> dict[str, list[str]]:
+def read_splits(path: Path) -> dict[str, list[str]]:
+    """The titles of held-out articles by purpose.
+
+    Raises:
+        DataError: the file is no such thing, or names a title twice.
+    """
     try:
         splits = json.loads(path.read_text(encoding="utf-8"))["splits"]
     except (OSError, ValueError, KeyError, TypeError) as error:

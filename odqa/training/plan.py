@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from odqa.errors import ConfigError
-from odqa.recipes import TrainingRecipe
+from odqa.recipes import RetrieverTrainingRecipe, TrainingRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Plan:
 
     @property
     def effective_batch_size(self) -> int:
-        """Windows in one step over all devices."""
+        """Windows, or questions of a retriever, in one step over all devices."""
         return self.batch_size * self.accumulation * self.world_size
 
 
@@ -54,6 +54,20 @@ def plan(recipe: TrainingRecipe, windows: int, *, world_size: int) -> Plan:
     )
 
 
+def retriever_plan(recipe: RetrieverTrainingRecipe, batches: int) -> Plan:
+    """Each batch of an epoch is a step, on one device."""
+    steps = math.ceil(recipe.epochs * batches)
+    return Plan(
+        batch_size=recipe.batch_size,
+        accumulation=1,
+        world_size=1,
+        steps_per_epoch=batches,
+        steps=steps,
+        warmup_steps=int(recipe.warmup_share * steps),
+        eval_every=math.ceil(steps / recipe.evaluations),
+    )
+
+
 def _accumulation(recipe: TrainingRecipe, world_size: int) -> int:
     accumulation, rest = divmod(recipe.effective_batch_size, recipe.batch_size * world_size)
     if rest or not accumulation:
@@ -66,7 +80,7 @@ def _accumulation(recipe: TrainingRecipe, world_size: int) -> int:
     return accumulation
 
 
-def check_precision(recipe: TrainingRecipe) -> None:
+def check_precision(recipe: TrainingRecipe | RetrieverTrainingRecipe) -> None:
     """See that the device at hand can train in the recipe's precision.
 
     Raises:

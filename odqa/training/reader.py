@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -18,10 +17,11 @@ from odqa.reader import Reader
 from odqa.recipes import ReaderRecipe, TrainingRecipe
 from odqa.training import card, checkpoints, run, scoring
 from odqa.training.base import Base, load_model, open_base, write_reader
-from odqa.training.card import Provenance, TrainedReader
+from odqa.training.card import TrainedReader
 from odqa.training.data import TrainingData, examples, load
 from odqa.training.features import Collator, Features, build
 from odqa.training.plan import Plan, check_precision, plan
+from odqa.training.provenance import Provenance, provenance
 from odqa.training.quiet import quiet
 from odqa.training.run import RunFolder
 
@@ -154,12 +154,10 @@ def _train(job: _Job, *, save_every: int, log_every: int) -> None:
 
 
 def _model(job: _Job) -> Any:
-    import torch
     from transformers import set_seed
 
     set_seed(job.recipe.seed)
-    # On a CPU, plain attention is the fastest in training; on a GPU, the fused one is.
-    model = load_model(job.base, attention="sdpa" if torch.cuda.is_available() else "eager")
+    model = load_model(job.base, dropout=job.recipe.dropout)
     if job.recipe.freeze_embeddings:
         model.base_model.embeddings.requires_grad_(requires_grad=False)
     return model
@@ -235,24 +233,8 @@ def _last(job: _Job) -> Path:
 
 
 def _provenance(job: _Job, files: Sequence[str | Path], splits: str | Path | None, *, half: bool) -> Provenance:
-    """Paths are cut down to names: a card travels further than the folders of one machine."""
-    options = ["--pipeline", Path(job.name).name, *(part for file in files for part in ("--data", Path(file).name))]
-    options += ["--out", job.folder.root.name] + ([] if splits is None else ["--splits", Path(splits).name])
-    return Provenance(
-        pipeline=Path(job.name).stem,
-        recipe_toml=recipes.find("pipelines", job.name).read_text(encoding="utf-8"),
-        base=job.recipe.base,
-        base_sha256=models.fingerprint(job.base.folder),
-        files=job.data.files,
-        splits_sha256=job.data.splits_sha256,
-        seed=job.recipe.seed,
-        effective_batch_size=job.plan.effective_batch_size,
-        devices=job.plan.world_size,
-        steps=job.plan.steps,
-        versions=run.versions(),
-        command=shlex.join(["odqa", "train", "reader", *options, *(["--half"] if half else [])]),
-        half=half,
-    )
+    given = (job.name, job.recipe, job.base.folder, job.data, job.plan, job.folder)
+    return provenance(*given, files=files, splits=splits, half=half)
 
 
 def _wait_for_main() -> None:

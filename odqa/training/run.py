@@ -22,11 +22,12 @@ _LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors"
 
 
 class RunFolder:
-    """`OUT`: `run.json`, `checkpoints/`, `metrics.jsonl` and, at the end, `model/`."""
+    """`OUT`: `run.json`, `checkpoints/`, `metrics.jsonl` and, at the end, `model/`; `part` is what is trained."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, part: str = "reader") -> None:
         """Name the folder; nothing is written."""
         self.root = root
+        self.part = part
         self.checkpoints = root / "checkpoints"
         self.model = root / "model"
         self.metrics = root / "metrics.jsonl"
@@ -42,15 +43,15 @@ class RunFolder:
         """See that a run may begin or go on here.
 
         Raises:
-            ConfigError: the folder holds something else, a finished reader, or a run that is not to be resumed.
+            ConfigError: the folder holds something else, a finished model, or a run that is not to be resumed.
         """
         held = [path.name for path in self.root.glob("*") if path.name != _LOCK] if self.root.is_dir() else []
         if self.root.exists() and not self.root.is_dir():
-            raise ConfigError(f"{self.root} is a file. Give a folder for the trained reader.")
+            raise ConfigError(f"{self.root} is a file. Give a folder for the trained {self.part}.")
         if held and not self.record.is_file():
             raise ConfigError(f"{self.root} holds other files ({sorted(held)[0]}). Give an empty or a new folder.")
         if held and not resume:
-            state = "a finished reader" if self.model.is_dir() else "an unfinished run"
+            state = f"a finished {self.part}" if self.model.is_dir() else "an unfinished run"
             raise ConfigError(f"{self.root} holds {state}. Resume it, or give another folder.")
 
     def begin(self, identity: Mapping[str, object], details: Mapping[str, object]) -> None:
@@ -101,10 +102,10 @@ class RunFolder:
             lock.release()
 
 
-def versions() -> dict[str, str]:
-    """What a run depends on."""
+def versions(*more: str) -> dict[str, str]:
+    """What a run depends on: the libraries that each does, and `more` of them."""
     return {"odqa": odqa.__version__, "python": platform.python_version()} | {
-        name: version(name) for name in _LIBRARIES
+        name: version(name) for name in (*_LIBRARIES, *more)
     }
 
 

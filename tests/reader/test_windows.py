@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from odqa.errors import QuestionError
-from odqa.reader.windows import Windower
+from odqa.errors import ModelError, QuestionError
+from odqa.reader.windows import Windower, load_tokenizer
 from tests.tiny import word_piece_tokenizer
 
 LENGTH, STRIDE = 32, 8
@@ -62,3 +64,31 @@ def test_a_question_too_long_names_the_limit(windower: Windower) -> None:
     windower.windows([("the " * limit, "rollo led the normans " * 10)])
     with pytest.raises(QuestionError, match=f"has {limit + 1} tokens, but at most {limit} fit"):
         windower.windows([("the " * (limit + 1), "rollo")])
+
+
+def model_folder(folder: Path, tokenizer: Tokenizer | None, **settings: object) -> Path:
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", **settings}))
+    if tokenizer is not None:
+        tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.mark.parametrize("settings", [{"vocab_size": 1}, {"vocab_size": 1.5}, {}])
+def test_a_tokenizer_with_its_vocabulary_is_loaded(
+    tokenizer: Tokenizer, tmp_path: Path, settings: dict[str, float]
+) -> None:
+    share = {key: int(value * tokenizer.get_vocab_size()) for key, value in settings.items()}
+    loaded = load_tokenizer(model_folder(tmp_path, tokenizer, **share))
+    assert loaded.get_vocab() == tokenizer.get_vocab()
+
+
+def test_a_tokenizer_without_its_vocabulary_is_refused(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path, None, vocab_size=30_522)
+    with pytest.raises(ModelError, match=rf"in {folder} has 5 tokens, but .* 30522: .* Put tokenizer.json .* beside"):
+        load_tokenizer(folder)
+
+
+def test_another_models_tokenizer_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    folder = model_folder(tmp_path, tokenizer, vocab_size=40)
+    with pytest.raises(ModelError, match=rf"in {folder} has \d+ tokens, .* only 40\. Use the model's own tokenizer"):
+        load_tokenizer(folder)

@@ -154,3 +154,14 @@ def test_negatives_are_other_passages_of_the_article_without_the_answer(tmp_path
         assert negative.span is None and negative.question == question.question
         assert negative.context in passages - {question.context}
         assert normalize_answer(question.answers[0].text) not in normalize_answer(negative.context).split()
+
+
+def test_a_share_of_the_back_translated_text_takes_part(tmp_path: Path) -> None:
+    splits = write_splits(tmp_path / "splits.json")
+    train = load([write_data(tmp_path / "train.json", backtranslated())], splits=splits).train
+    translated = {question.id for question in train if question.text_kind == "backtranslated"}
+    kept = [example.id for example in examples(train, recipe(backtranslated_share=0.5))]
+    assert len(translated) == 16
+    assert 0 < len(translated & set(kept)) < 16
+    assert len(set(kept) - translated) == 80
+    assert kept == [example.id for example in examples(train, recipe(backtranslated_share=0.5))]

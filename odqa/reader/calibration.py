@@ -1,0 +1,132 @@
+"""From scores to probabilities, and what a promised risk asks of them: fitted by `odqa calibrate`, read from JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from odqa.errors import ModelError
+from odqa.recipes import RetrieverRecipe
+
+FILE = "calibration.json"
+FARTHEST = 10.0
+"""How far away the next different answer counts at most, and where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the probability of an answer hangs on.
+
+    Attributes:
+        score: The answer's score, in log-odds.
+        relevance: That of its passage, the retriever's part of the score.
+        lead: Its score less the best score of a different answer, in -10..10; negative where that one is better.
+        support: What all of its evidence adds to the best of it: `log(sum(exp(score))) - score`, at least 0.
+    """
+
+    score: float
+    relevance: float
+    lead: float
+    support: float
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Logistic(_Table):
+    """Log-odds as a weighted sum of an answer's features."""
+
+    intercept: float = 0.0
+    score: float = 0.0
+    relevance: float = 0.0
+    lead: float = 0.0
+    support: float = 0.0
+
+    def probability(self, features: Features) -> float:
+        """The probability in 0..1."""
+        return logistic(
+            self.intercept
+            + self.score * features.score
+            + self.relevance * features.relevance
+            + self.lead * features.lead
+            + self.support * features.support
+        )
+
+
+class Risk(_Table):
+    """Answers of at least this `probability` are wrong at most as often as `risk`, with the file's confidence."""
+
+    risk: Annotated[float, Field(ge=0, le=1)]
+    probability: Annotated[float, Field(ge=0, le=1)]
+
+
+class Calibration(_Table):
+    """What was fitted on held-out questions through a whole pipeline.
+
+    Attributes:
+        null_threshold: Least score of an answer.
+        right: The probability that an answer is right, fitted on the best answer of each question.
+        no_answer: The probability that there is no answer, from the features of the best one.
+        margin_bound: A passage is not read any more where this margin would not make its answer the best; None reads
+            all. See `odqa.pipeline`.
+        risks: The promises that can be kept, by falling risk; None where nobody tried, and an answer's own
+            probability decides.
+        confidence: Of each of these promises.
+        retriever: The settings of the retriever that all of this holds for.
+        fitted_on: The index, the data and the numbers of questions, for the record.
+    """
+
+    null_threshold: float
+    right: Logistic
+    no_answer: Logistic
+    margin_bound: float | None = None
+    risks: tuple[Risk, ...] | None = None
+    confidence: float = 0.9
+    retriever: Mapping[str, Any] = Field(default_factory=dict)
+    fitted_on: Mapping[str, Any] = Field(default_factory=dict)
+
+    def least_probability(self, max_risk: float) -> float:
+        """What an answer must reach under a promised risk: inf where the promise could not be certified."""
+        if self.risks is None:
+            return 1 - max_risk
+        return next((kept.probability for kept in self.risks if kept.risk <= max_risk), math.inf)
+
+
+def read(path: Path) -> Calibration:
+    """Read a calibration.
+
+    Raises:
+        ModelError: the file can't be read or holds something else.
+    """
+    try:
+        return Calibration.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"Can't read the calibration {path}: {error.strerror}. Make one: odqa calibrate.") from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        place = ".".join(map(str, problem["loc"]))
+        raise ModelError(f"{path} is no calibration ({place}: {problem['msg']}). Make one: odqa calibrate.") from None
+
+
+def difference(found: Calibration, recipe: RetrieverRecipe) -> str:
+    """The first setting of a retriever that a calibration was not fitted with, in words; empty where all agree."""
+    for name, value in settings(recipe).items():
+        if found.retriever.get(name) != value:
+            return f"{name} was {found.retriever.get(name)!r}, now {value!r}"
+    return ""
+
+
+def settings(recipe: RetrieverRecipe) -> dict[str, Any]:
+    """What the scores of a retriever hang on."""
+    return recipe.model_dump(mode="json", exclude={"top_k", "candidates", "gpu"})
+
+
+def logistic(value: float) -> float:
+    """1 / (1 + exp(-value)), for any value."""
+    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))

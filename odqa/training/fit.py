@@ -1,0 +1,227 @@
+"""From questions with all that was read for them to a calibration: threshold, bound, probabilities, promises."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odqa.errors import DataError
+from odqa.evaluation.curves import reliability, risk_coverage
+from odqa.evaluation.dataset import Question
+from odqa.evaluation.outcomes import Outcome, score_texts
+from odqa.pipeline import passages_needed
+from odqa.reader.calibration import Calibration, Features, Logistic, Risk, settings
+from odqa.reader.ranking import best
+from odqa.recipes import RetrieverRecipe
+from odqa.text import normalize_answer
+from odqa.training.scoring import tuned_threshold
+from odqa.types import Evidence, Hit, Reading, Span
+
+CHANGED = 0.005
+"""Share of the questions whose answer may change because passages are left unread."""
+RISKS = (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02, 0.01)
+COVERAGES = np.arange(0.1, 1.001, 0.025)
+_BOUNDS = np.arange(0.0, 30.0, 0.5)
+_FEATURES = ("score", "relevance", "lead", "support")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A question with all that was found for it."""
+
+    question: Question
+    hits: Sequence[Hit]
+    readings: Sequence[Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Best answers in numbers; the arrays are (questions,), those of `features` (questions, 4).
+
+    Attributes:
+        features: Of each best answer, in the order of `Logistic`'s fields.
+        right: 1 where it is exactly right, else 0.
+        unanswerable: 1 where the question has no answer.
+        articles: The article of each question.
+    """
+
+    features: NDArray[np.float64]
+    right: NDArray[np.float64]
+    unanswerable: NDArray[np.float64]
+    articles: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """A calibration with what it looks like on the questions that it was fitted on, so a little too good.
+
+    Attributes:
+        calibration: To be written with `write`.
+        questions: Number of questions fitted on, and of those that certified.
+        passages_read: Mean number of passages read for a question, of those that were found.
+        error: Expected calibration error, in 0..1.
+        area: Area under risk-coverage by probability, and by raw margin.
+    """
+
+    calibration: Calibration
+    questions: tuple[int, int]
+    passages_read: float
+    error: float
+    area: tuple[float, float]
+
+    def write(self, path: Path) -> None:
+        """Write the calibration as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.calibration.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def fit(
+    retriever: RetrieverRecipe, fitting: Sequence[Read], certifying: Sequence[Read], *, confidence: float
+) -> Calibrated:
+    """Fit the threshold, the bound of reading, the probabilities, and certify risks, in this order."""
+    threshold = tuned_threshold(_outcomes(fitting))
+    bound = margin_bound(fitting, threshold)
+    cut = [_cut(one, threshold, bound) for one in fitting]
+    known = scored(cut)
+    right = logistic_regression(known.features, known.right)
+    no_answer = logistic_regression(known.features, known.unanswerable)
+    chances = probabilities(right, known)
+    proof = scored([_cut(one, threshold, bound) for one in certifying])
+    levels = np.quantile(chances, np.clip(1 - COVERAGES, 0, 1))
+    calibration = Calibration(
+        null_threshold=threshold,
+        right=right,
+        no_answer=no_answer,
+        margin_bound=bound,
+        risks=certify(probabilities(right, proof), proof, levels, confidence=confidence),
+        confidence=confidence,
+        retriever=settings(retriever),
+    )
+    margins = known.features[:, 0] - known.features[:, 1]
+    return Calibrated(
+        calibration,
+        (len(fitting), len(certifying)),
+        float(np.mean([len(one.readings) for one in cut])),
+        reliability(chances.tolist(), known.right.tolist()).expected_calibration_error,
+        (_area(chances, known), _area(margins, known)),
+    )
+
+
+def _area(ranking: NDArray[np.float64], known: Scored) -> float:
+    return risk_coverage(ranking.tolist(), known.right.tolist()).area
+
+
+def margin_bound(read: Sequence[Read], threshold: float) -> float:
+    """The least bound on margins under which at most a share of CHANGED answers differ from those of full reading."""
+    full = [_given(one, threshold) for one in read]
+    for bound in _BOUNDS:
+        cut = (_given(_cut(one, threshold, float(bound)), threshold) for one in read)
+        if np.mean([one != other for one, other in zip(full, cut, strict=True)]) <= CHANGED:
+            return float(bound)
+    return float(_BOUNDS[-1])
+
+
+def logistic_regression(features: NDArray[np.float64], hits: NDArray[np.float64]) -> Logistic:
+    """Fit by maximum likelihood.
+
+    Raises:
+        DataError: all of the questions come out alike.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if len(set(hits.tolist())) < 2:
+        raise DataError(
+            f"Can't fit probabilities: of {len(hits)} questions, {int(hits.sum())} come out one way and the rest the "
+            "other. Give questions with and without answers, some of which are answered rightly."
+        )
+    model = LogisticRegression(C=1e4, max_iter=2_000).fit(features, hits)
+    weights = dict(zip(_FEATURES, model.coef_[0].tolist(), strict=True))
+    return Logistic(intercept=float(model.intercept_[0]), **weights)
+
+
+def probabilities(fitted: Logistic, known: Scored) -> NDArray[np.float64]:
+    """The probability of each best answer, (questions,)."""
+    return np.array([fitted.probability(Features(*row)) for row in known.features.tolist()])
+
+
+def certify(
+    chances: NDArray[np.float64], known: Scored, levels: NDArray[np.float64], *, confidence: float
+) -> tuple[Risk, ...]:
+    """The promises that hold on these questions, with articles as the units.
+
+    For a risk `r`, probabilities are tested from the highest level down: at each, a one-sided t-test over articles of
+    whether the mean of (wrong answers - r x answers) is under 0; the last level before the first that fails is kept.
+    Testing in a fixed order keeps the confidence for all levels together; a t-test takes the articles' means as
+    roughly normal.
+
+    Source: Angelopoulos et al. 2021, "Learn then Test: Calibrating Predictive Algorithms to Achieve Risk Control".
+    """
+    kept = ((risk, _lowest(chances, known, levels, risk, confidence)) for risk in RISKS)
+    return tuple(Risk(risk=risk, probability=level) for risk, level in kept if level is not None)
+
+
+def _lowest(
+    chances: NDArray[np.float64], known: Scored, levels: NDArray[np.float64], risk: float, confidence: float
+) -> float | None:
+    kept = None
+    for level in levels:
+        answered = chances >= level
+        if not _is_below(answered * ((1 - known.right) - risk), known.articles, confidence):
+            break
+        kept = float(level)
+    return kept
+
+
+def _is_below(excess: NDArray[np.float64], articles: Sequence[str], confidence: float) -> bool:
+    """Whether the mean of the articles' sums is under 0, by a one-sided t-test."""
+    from scipy.stats import t
+
+    sums: defaultdict[str, float] = defaultdict(float)
+    for article, value in zip(articles, excess.tolist(), strict=True):
+        sums[article] += value
+    values = np.array(list(sums.values()))
+    spread = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
+    return bool(spread > 0 and values.mean() + t.ppf(confidence, len(values) - 1) * spread < 0)
+
+
+def scored(read: Sequence[Read]) -> Scored:
+    """The best answers in numbers; a question for which no passage holds a token is left out."""
+    found = [(one.question, answer) for one in read if (answer := best(one.hits[: len(one.readings)], one.readings))]
+    questions = [question for question, _ in found]
+    outcomes = _scores(questions, [evidence for _, (evidence, _) in found])
+    return Scored(
+        np.array([[getattr(about, name) for name in _FEATURES] for _, (_, about) in found]),
+        np.array([float(one.exact == 1 and not one.question.is_impossible) for one in outcomes]),
+        np.array([float(question.is_impossible) for question in questions]),
+        [article(question) for question in questions],
+    )
+
+
+def _outcomes(read: Sequence[Read]) -> Sequence[Outcome]:
+    found = [(one.question, answer[0]) for one in read if (answer := best(one.hits, one.readings))]
+    return _scores([question for question, _ in found], [evidence for _, evidence in found])
+
+
+def _scores(questions: Sequence[Question], answers: Sequence[Evidence]) -> Sequence[Outcome]:
+    spans = [Span(0, 0, answer.score) for answer in answers]
+    return score_texts(questions, [answer.text for answer in answers], spans)
+
+
+def _given(read: Read, threshold: float) -> str | None:
+    found = best(read.hits[: len(read.readings)], read.readings)
+    return normalize_answer(found[0].text) if found and found[0].score >= threshold else None
+
+
+def _cut(read: Read, threshold: float, bound: float) -> Read:
+    """What the pipeline would have read under a bound."""
+    return replace(read, readings=read.readings[: passages_needed(read.hits, read.readings, threshold, bound)])
+
+
+def article(question: Question) -> str:
+    """The unit of questions that stand or fall together: an article, a document, or the question itself."""
+    return question.title or question.document_id or question.id

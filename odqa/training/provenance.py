@@ -1,0 +1,88 @@
+"""How a trained model came about, for its card."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from odqa import models, recipes
+from odqa.recipes import RetrieverTrainingRecipe, TrainingRecipe
+from odqa.training import run
+from odqa.training.data import DataFile, TrainingData
+from odqa.training.plan import Plan
+from odqa.training.run import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a model was trained from, with, and by."""
+
+    pipeline: str
+    recipe_toml: str
+    base: str
+    base_sha256: str
+    files: Sequence[DataFile]
+    splits_sha256: str
+    seed: int
+    effective_batch_size: int
+    devices: int
+    steps: int
+    versions: Mapping[str, str]
+    command: str
+    half: bool
+
+    @property
+    def split_by(self) -> str:
+        """What says which articles are held out."""
+        return f"the splits file with SHA-256 `{self.splits_sha256}`" if self.splits_sha256 else "a draw by title"
+
+    @property
+    def facts(self) -> str:
+        """The end of a card: versions, command, data files and the recipe, in Markdown."""
+        files = "\n".join(f"| `{file.name}` | {file.questions:,} | `{file.sha256}` |" for file in self.files)
+        return f"""- Versions: {", ".join(f"{name} {version}" for name, version in self.versions.items())}.
+- Command: `{self.command}`
+
+| data file | questions | SHA-256 |
+|---|---|---|
+{files}
+
+## Recipe
+```toml
+{self.recipe_toml.strip()}
+```"""
+
+
+def provenance(
+    pipeline: str,
+    training: TrainingRecipe | RetrieverTrainingRecipe,
+    base: Path,
+    data: TrainingData,
+    plan: Plan,
+    folder: RunFolder,
+    *,
+    files: Sequence[str | Path],
+    splits: str | Path | None,
+    half: bool,
+    libraries: Sequence[str] = (),
+) -> Provenance:
+    """Paths are cut down to names: a card travels further than the folders of one machine."""
+    options = ["--pipeline", Path(pipeline).name, *(part for file in files for part in ("--data", Path(file).name))]
+    options += ["--out", folder.root.name] + ([] if splits is None else ["--splits", Path(splits).name])
+    return Provenance(
+        pipeline=Path(pipeline).stem,
+        recipe_toml=recipes.find("pipelines", pipeline).read_text(encoding="utf-8"),
+        base=training.base,
+        base_sha256=models.fingerprint(base),
+        files=data.files,
+        splits_sha256=data.splits_sha256,
+        seed=training.seed,
+        effective_batch_size=plan.effective_batch_size,
+        devices=plan.world_size,
+        steps=plan.steps,
+        versions=run.versions(*libraries),
+        command=shlex.join(["odqa", "train", folder.part, *options, *(["--half"] if half else [])]),
+        half=half,
+    )

@@ -1,0 +1,56 @@
+"""Figures of an embedder on held-out questions: is the gold paragraph found among all held-out ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odqa.embedder import Embedder
+from odqa.evaluation.dataset import Question
+from odqa.evaluation.ranking import CUTS, Ranking, evaluate
+from odqa.index.terms import Analyzer, Bm25
+from odqa.recipes import Mode, RetrieverRecipe, TermsCard
+
+MEASURES = ("recall@1", "recall@10", "mrr@100")
+CHOOSES = "fused_mrr@100"
+"""The figure that chooses the checkpoint."""
+
+
+class Haystack:
+    """Held-out paragraphs, ranked for a question by cosine and by the sum that the recipe's pipeline ranks by."""
+
+    def __init__(self, questions: Sequence[Question], recipe: RetrieverRecipe, terms: TermsCard) -> None:
+        """Take the distinct paragraphs of the questions."""
+        self._rows = {text: row for row, text in enumerate(dict.fromkeys(one.context for one in questions))}
+        self._recipe = recipe
+        self._bm25 = Bm25([Analyzer(terms).postings(list(self._rows))], terms)
+
+    def __len__(self) -> int:
+        """How many paragraphs there are."""
+        return len(self._rows)
+
+    def figures(self, embedder: Embedder, questions: Sequence[Question]) -> dict[str, float]:
+        """`dense_` and `fused_` with each of the measures, in [0, 1]; all of the paragraphs are ranked."""
+        vectors = embedder.embed_passages(list(self._rows))
+        dense = embedder.embed_questions([one.question for one in questions]) @ vectors.T
+        sides = {"dense": dense, "fused": self._fused(dense, questions)}
+        found = {side: self._measured(scores, questions) for side, scores in sides.items()}
+        return {f"{side}_{name}": found[side][name] for side in found for name in MEASURES}
+
+    def _fused(self, dense: NDArray[np.float32], questions: Sequence[Question]) -> NDArray[np.float64]:
+        weight = 0.0 if self._recipe.mode is Mode.DENSE else self._recipe.sparse_weight
+        sparse = np.stack([self._share(one.question) for one in questions])
+        return self._recipe.dense_weight * dense + weight * sparse
+
+    def _share(self, question: str) -> NDArray[np.float64]:
+        """BM25 of all paragraphs over the most that one could reach."""
+        scores, reach = self._bm25.scores(question)
+        return scores / reach if reach else scores
+
+    def _measured(self, scores: NDArray[np.floating], questions: Sequence[Question]) -> Mapping[str, float]:
+        texts = list(self._rows)
+        orders = np.argsort(-scores, axis=1, kind="stable")[:, : max(CUTS)].tolist()
+        pairs = zip(orders, questions, strict=True)
+        return evaluate([Ranking([texts[row] for row in order], {one.context}) for order, one in pairs])

@@ -1,0 +1,100 @@
+"""Probabilities from features, and what a promised risk asks for: worked examples."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from odqa.errors import ModelError
+from odqa.reader import calibration
+from odqa.reader.calibration import Calibration, Features, Logistic, Risk
+from odqa.reader.ranking import Choice, best, rank
+from odqa.recipes import RetrieverRecipe
+from odqa.types import Hit, Passage, Reading, Span
+
+FIRST, SECOND = Passage("d1", "Paris is in France."), Passage("d2", "France, not Spain.")
+HITS = [Hit(FIRST, 0.5, relevance=1.0), Hit(SECOND, 0.4, relevance=-2.0)]
+READINGS = [Reading((Span(12, 18, 2.0),)), Reading((Span(0, 6, 4.0), Span(12, 17, 3.5)))]
+LOGISTIC = Logistic(intercept=-1.0, score=0.5, relevance=0.25, lead=0.1, support=2.0)
+FITTED = Calibration(
+    null_threshold=1.0,
+    right=LOGISTIC,
+    no_answer=Logistic(score=-1.0),
+    risks=(Risk(risk=0.3, probability=0.6), Risk(risk=0.1, probability=0.95)),
+    retriever=calibration.settings(RetrieverRecipe()),
+)
+
+
+def sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value))
+
+
+def test_features_of_the_best_answer_by_hand() -> None:
+    found = best(HITS, READINGS)
+    assert found is not None
+    evidence, about = found
+    assert evidence.text == "France"
+    assert about == Features(score=3.0, relevance=1.0, lead=1.5, support=pytest.approx(math.log(1 + math.exp(-1))))
+
+
+def test_an_answer_without_a_rival_leads_by_the_most() -> None:
+    found = best(HITS[:1], READINGS[:1])
+    assert found is not None
+    assert found[1] == Features(score=3.0, relevance=1.0, lead=10.0, support=0.0)
+    assert best(HITS[:1], [Reading(())]) is None
+
+
+def test_probabilities_are_those_of_the_calibration() -> None:
+    ranked = rank(HITS, READINGS, 1.0, Choice(5), FITTED)
+    first = -1 + 0.5 * 3 + 0.25 * 1 + 0.1 * 1.5 + 2 * math.log(1 + math.exp(-1))
+    second = -1 + 0.5 * 1.5 + 0.25 * -2 + 0.1 * -1.5
+    assert [answer.text for answer in ranked.answers] == ["France", "Spain"]
+    assert [answer.probability for answer in ranked.answers] == pytest.approx([sigmoid(first), sigmoid(second)])
+    assert ranked.no_answer_probability == pytest.approx(sigmoid(-3.0))
+
+
+@pytest.mark.parametrize(
+    ("max_risk", "least"), [(0.5, 0.6), (0.3, 0.6), (0.29, 0.95), (0.1, 0.95), (0.09, math.inf), (0.0, math.inf)]
+)
+def test_a_risk_is_promised_only_where_it_was_certified(max_risk: float, least: float) -> None:
+    assert FITTED.least_probability(max_risk) == least
+
+
+def test_max_risk_answers_from_the_certified_probability_on() -> None:
+    certain = FITTED.model_copy(update={"right": Logistic(intercept=1.0)})  # 0.73 for every answer
+    assert rank(HITS, READINGS, 1.0, Choice.of(5, "threshold", 0.3), certain).answers
+    assert rank(HITS, READINGS, 1.0, Choice.of(5, "threshold", 0.1), certain).answers == ()
+    untried = certain.model_copy(update={"risks": None})
+    assert rank(HITS, READINGS, 1.0, Choice.of(5, "threshold", 0.28), untried).answers
+    assert rank(HITS, READINGS, 1.0, Choice.of(5, "threshold", 0.26), untried).answers == ()
+
+
+def test_a_calibration_survives_its_file(tmp_path: Path) -> None:
+    path = tmp_path / calibration.FILE
+    path.write_text(FITTED.model_dump_json())
+    assert calibration.read(path) == FITTED
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is no calibration"),
+        ("{}", "null_threshold: Field required"),
+        ('{"null_threshold": NaN, "right": {}, "no_answer": {}}', "null_threshold"),
+        ('{"null_threshold": 1, "right": {"slope": 2}, "no_answer": {}}', "right.slope"),
+    ],
+)
+def test_files_that_are_no_calibration_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / calibration.FILE
+    path.write_text(content)
+    with pytest.raises(ModelError, match=message):
+        calibration.read(path)
+    with pytest.raises(ModelError, match="No such file.*odqa calibrate"):
+        calibration.read(tmp_path / "none.json")
+
+
+def test_a_difference_between_retrievers_is_named() -> None:
+    assert calibration.difference(FITTED, RetrieverRecipe(top_k=3)) == ""
+    assert calibration.difference(FITTED, RetrieverRecipe(sparse_weight=2.0)) == "sparse_weight was 1.0, now 2.0"
