@@ -18,7 +18,7 @@ from odqa.corpus.passages import Splitter
 from odqa.embedder import Embedder
 from odqa.errors import ConfigError, IndexDamagedError
 from odqa.index import build as building
-from odqa.index import change, export, files, store, vectors
+from odqa.index import change, export, store, vectors
 from odqa.index.build import BuildReport
 from odqa.index.change import ChangeReport
 from odqa.index.generation import Generation, current
@@ -78,7 +78,8 @@ class Index:
     ) -> BuildReport:
         """Build an index in the home. It can be opened once all of it is on the disk, not before.
 
-        A build that was killed goes on after its last finished segment when it is run again.
+        A build that was killed goes on after its last finished segment when it is run again; one that fails before
+        its first is finished leaves nothing behind.
 
         Args:
             name: The index's name.
@@ -97,9 +98,7 @@ class Index:
         store.check_free(folder, replace=replace)
         embedder = Embedder(card.embedder) if embedder is None else embedder
         splitter = _splitter(card, embedder)
-        files.make_folder(folder)
-        with store.locked(folder):
-            number = store.check_free(folder, replace=replace)
+        with store.building(folder, replace=replace) as number:
             return building.build(folder, documents, card=card, embedder=embedder, splitter=splitter, number=number)
 
     @classmethod

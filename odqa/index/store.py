@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -13,10 +13,12 @@ from filelock import FileLock, Timeout
 from odqa import config, progress
 from odqa.errors import ConfigError, IndexDamagedError, IndexLockedError, IndexNotFoundError, StoredIndexError
 from odqa.index import files
-from odqa.index.generation import CURRENT, Generation, SegmentStamp, current, kept, still_is
+from odqa.index.generation import CURRENT, JOURNAL, Generation, SegmentStamp, current, kept, still_is
 from odqa.text import counted
 
 LOCK = "lock"
+_BEFORE_A_SEGMENT = {LOCK, "segments", "staged", f".{JOURNAL}.draft"}
+"""All that may lie in a folder where no segment is finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,27 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def building(folder: Path, *, replace: bool) -> Iterator[int]:
+    """Be the only writer of an index that is built anew, given the number of its next generation.
+
+    A build that fails before its first segment is finished leaves nothing behind.
+
+    Raises:
+        ConfigError: a finished index of that name exists and may not be replaced.
+        IndexLockedError: another process is writing.
+    """
+    files.make_folder(folder)
+    with locked(folder):
+        try:
+            yield check_free(folder, replace=replace)
+        except BaseException:
+            if {path.name for path in folder.iterdir()} <= _BEFORE_A_SEGMENT:
+                with suppress(StoredIndexError):  # what went wrong first is what to tell
+                    _discard(folder)
+            raise
+
+
 def rename(name: str, new_name: str) -> None:
     """Give an index another name.
 
@@ -109,9 +132,13 @@ def delete(name: str) -> None:
         IndexNotFoundError: there is none of that name.
     """
     folder = existing(name)
-    grave = folder.with_name(f".deleted-{name}-{uuid4().hex[:8]}")
     with locked(folder):
-        files.move(folder, grave)
+        _discard(folder)
+
+
+def _discard(folder: Path) -> None:
+    grave = folder.with_name(f".deleted-{folder.name}-{uuid4().hex[:8]}")
+    files.move(folder, grave)
     files.remove(grave)
 
 

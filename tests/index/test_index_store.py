@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +15,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from odqa.embedder import Embedder
 from odqa.errors import (
     ConfigError,
     CorpusError,
+    DataError,
     IndexDamagedError,
     IndexLockedError,
     IndexMismatchError,
     IndexNotFoundError,
+    OdqaError,
     StoredIndexError,
 )
 from odqa.index import Index, files, generation, store
+from odqa.index import build as building
 from odqa.recipes import Card, PassageCard, TermsCard
 from odqa.types import Document, Section
 from tests.index import fakes
@@ -211,6 +216,39 @@ def test_nothing_to_index_is_an_error_and_makes_no_index() -> None:
         Index.open("made")
     with pytest.raises(CorpusError, match='id "a" stands twice'):
         fakes.build("made", [Document("a", "x"), Document("a", "y")])
+
+
+def broken(*documents: Document) -> Iterator[Document]:
+    yield from documents
+    raise DataError("line 3: not JSON")
+
+
+@pytest.mark.parametrize("documents", [[], [Document("a", " ")], broken(), broken(UNICODE[0])])
+def test_a_build_without_a_finished_segment_leaves_nothing(embedder: Embedder, documents: Iterable[Document]) -> None:
+    with pytest.raises(OdqaError, match="holds no text|line 3"):
+        Index.build("made", documents, embedder=embedder)
+    assert list(store.listed()) == []
+    assert list(store.folder_of("made").parent.iterdir()) == []
+
+
+def test_a_build_that_fails_later_goes_on(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "SEGMENT_PASSAGES", 1)
+    with pytest.raises(DataError, match="line 3"):
+        Index.build("made", broken(*UNICODE[:2]), embedder=embedder)
+    assert [one.name for one in store.listed()] == ["made"]
+    assert Index.build("made", UNICODE, embedder=embedder).resumed == 1
+
+
+def test_a_failed_build_takes_nothing_away_that_is_not_its_own(embedder: Embedder) -> None:
+    fakes.build("made", UNICODE)
+    foreign = store.folder_of("foreign") / "notes.txt"
+    foreign.parent.mkdir()
+    foreign.write_text("mine")
+    for name in ("made", "foreign"):
+        with pytest.raises(DataError):
+            Index.build(name, broken(), embedder=embedder, replace=True)
+    assert foreign.read_text() == "mine"
+    assert list(Index.open("made").documents()) == UNICODE
 
 
 @pytest.mark.parametrize(
