@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from odqa.client import Client
 from odqa.embedder import Embedder
 from odqa.index import Index
 from odqa.pipeline import Pipeline
@@ -17,7 +18,7 @@ from odqa.recipes import RetrieverRecipe
 from odqa.retriever import Retriever
 from odqa.service import Settings, create_app
 from odqa.service.host import Loaded
-from odqa.types import Document
+from odqa.types import Document, Section
 from tests.service.server import ASK, Served, serving, until
 
 DOCUMENTS = "/v1/documents"
@@ -65,6 +66,10 @@ def first(served: Served, question: str, **options: Any) -> str:
     return str(body["passages"][0]["document_id"])
 
 
+def sectioned(*sections: dict[str, Any]) -> dict[str, Any]:
+    return {"documents": [{"id": "a", "text": "12345", "sections": sections}]}
+
+
 def ids() -> set[str]:
     return {document.id for document in Index.open("live").documents()}
 
@@ -88,6 +93,46 @@ def test_what_is_acknowledged_is_on_the_disk_and_in_sight(live: Served) -> None:
     assert first(live, "giraffes eat acacia") != "zoo/zebra ü"
     assert remove(live, "zoo%2Fzebra%20%C3%BC").status_code == 404
     assert remove(live, "other").status_code == 200
+
+
+PAGES = "The moon is made of rock.\nThe sun is made of plasma. 🌞 It is hot."
+
+
+def read_back(served: Served, question: str) -> dict[str, Any]:
+    asked = {"question": question, "where": "kind = 'pages'", "abstain": "never", "n_best": 1}
+    return dict(served.post(ASK, asked).json()["answers"][0])
+
+
+def test_an_answer_names_its_page_and_heading(live: Served) -> None:
+    second = PAGES.index("The sun")
+    sections = [{"start": second, "page": 2, "heading": "Sun"}, {"start": 3.0, "heading": "Moon"}, {"start": 0}]
+    body = {"id": "pages", "text": PAGES, "metadata": {"kind": "pages"}, "sections": sections}
+    assert put(live, body).status_code == 200
+    stored = {document.id: document for document in Index.open("live").documents()}["pages"]
+    assert stored.sections == (Section(0), Section(3, None, "Moon"), Section(second, 2, "Sun"))
+    answer = read_back(live, "what is the sun made of?")
+    assert (answer["page"], answer["heading"]) == ((2, "Sun") if answer["start"] >= second else (None, "Moon"))
+    whole = {**body, "sections": [{"start": 0, "page": 7, "heading": "Sky"}]}
+    assert put(live, whole).status_code == 200
+    answer = read_back(live, "what is the sun made of?")
+    assert (answer["page"], answer["heading"]) == (7, "Sky")
+    assert (answer["evidence"][0]["page"], answer["evidence"][0]["heading"]) == (7, "Sky")
+    assert remove(live, "pages").status_code == 200
+
+
+def test_the_client_carries_sections(live: Served) -> None:
+    sent = Document("paged", "Über alles.", "T", {"n": 1}, (Section(0, 1, "A > B"), Section(10, 2)))
+    with Client(live.url) as client:
+        client.put([sent])
+        assert {document.id: document for document in Index.open("live").documents()}["paged"] == sent
+        client.remove("paged")
+
+
+def test_the_description_shows_sections(live: Served) -> None:
+    schemas = live.get("/openapi.json").json()["components"]["schemas"]
+    assert schemas["DocumentBody"]["properties"]["sections"]["items"] == {"$ref": "#/components/schemas/SectionBody"}
+    assert set(schemas["SectionBody"]["properties"]) == {"start", "page", "heading"}
+    assert schemas["SectionBody"]["required"] == ["start"]
 
 
 def test_changes_that_wait_together_make_one_generation(live: Served) -> None:
@@ -125,6 +170,15 @@ def test_what_another_process_wrote_is_taken_up(live: Served, embedder: Embedder
         ({"documents": [{"id": "a", "text": " "}]}, "documents.0.text"),
         ({"documents": [{"id": "a", "text": "x"}, {"id": "a", "text": "y"}]}, "An id stands twice"),
         ({"documents": [{"id": "a", "text": "x", "metadata": {"deep": {}}}]}, "documents.0.metadata.deep"),
+        (sectioned({"start": 5}), "documents.0.sections: A section starts after the end of the text."),
+        (sectioned({"start": -1}), "documents.0.sections.0.start: Input should be greater than or equal to 0"),
+        (sectioned({"start": 0}, {"start": 1, "page": -1}), "documents.0.sections.1.page"),
+        (sectioned({"start": 0, "page": 2**31}), "documents.0.sections.0.page"),
+        (sectioned({"start": 0.5}), "documents.0.sections.0.start"),
+        (sectioned({"start": 0, "heading": "h" * 2_001}), "documents.0.sections.0.heading"),
+        (sectioned({"start": 0, "level": 1}), "documents.0.sections.0.level"),
+        (sectioned({"page": 1}), "documents.0.sections.0.start: Field required"),
+        (sectioned(*({"start": 0} for _ in range(10_001))), "documents.0.sections: List should have at most 10000"),
     ],
 )
 def test_documents_that_make_no_sense_are_refused(live: Served, body: Any, told: str) -> None:

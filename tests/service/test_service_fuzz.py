@@ -36,7 +36,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-BEYOND_A_SCHEMA = re.compile("filter|tokens, but at most|question is empty|An id stands twice|column")
+BEYOND_A_SCHEMA = re.compile("filter|tokens, but at most|question is empty|An id stands twice|A section starts|column")
 FIELDS = ("question", "context", "top_k", "n_best", "abstain", "max_risk", "timeout", "where", "documents")
 
 
