@@ -159,10 +159,13 @@ class Pipeline:
 
 
 def may_improve(hits: Sequence[Hit], read: Sequence[Reading], least: float, bound: float) -> bool:
-    """Whether one of the hits after those that were read may bring an answer better than theirs, and than `least`."""
+    """Whether one of the hits after those that were read may bring an answer better than theirs, and than `least`.
+
+    The first ones always may: what they hold tells how probable "no answer" is.
+    """
     scores = (hit.relevance + reading.margin for hit, reading in zip(hits, read, strict=False))
     best = max(scores, default=float("-inf"))
-    return any(hit.relevance + bound >= max(best, least) for hit in hits[len(read) :])
+    return any(not read or hit.relevance + bound >= max(best, least) for hit in hits[len(read) :])
 
 
 def passages_needed(hits: Sequence[Hit], readings: Sequence[Reading], least: float, bound: float) -> int:
