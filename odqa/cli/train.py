@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from odqa.cli import options
+
+_data = click.option(
+    "--data", required=True, multiple=True, help="Questions in SQuAD form; give it again for more files."
+)
+_out = click.option("--out", required=True, type=click.Path(path_type=Path), help="The run's folder, new or empty.")
+_splits = click.option("--splits", type=click.Path(path_type=Path), help="JSON with the titles held out, by purpose.")
+_resume = click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+_half = click.option("--half", is_flag=True, help="Write the weights in half precision.")
+_save_every = click.option(
+    "--save-every", type=click.IntRange(min=1), default=200, show_default=True, help="Steps a checkpoint."
+)
+
+
+def _training(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that trains."""
+    for option in (_save_every, _half, _resume, _splits, _out, _data, options.pipeline):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -15,13 +35,7 @@ def train() -> None:
 
 
 @train.command()
-@options.pipeline
-@click.option("--data", required=True, multiple=True, help="Questions in SQuAD form; give it again for more files.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The run's folder, new or empty.")
-@click.option("--splits", type=click.Path(path_type=Path), help="JSON with the titles held out, by purpose.")
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
-@click.option("--half", is_flag=True, help="Write the weights in half precision.")
-@click.option("--save-every", type=click.IntRange(min=1), default=200, show_default=True, help="Steps a checkpoint.")
+@_training
 def reader(
     pipeline: str, data: tuple[str, ...], out: Path, splits: Path | None, resume: bool, half: bool, save_every: int
 ) -> None:
@@ -30,3 +44,15 @@ def reader(
 
     done = train_reader(pipeline, data, out, splits=splits, resume=resume, half=half, save_every=save_every)
     click.echo(f"Trained {done.folder}: select F1 {done.select['f1']:.2f}, null threshold {done.null_threshold:.3f}.")
+
+
+@train.command()
+@_training
+def retriever(
+    pipeline: str, data: tuple[str, ...], out: Path, splits: Path | None, resume: bool, half: bool, save_every: int
+) -> None:
+    """Train the embedder of a recipe with a [retriever_training] table."""
+    from odqa.training.retriever import train_retriever
+
+    done = train_retriever(pipeline, data, out, splits=splits, resume=resume, half=half, save_every=save_every)
+    click.echo(f"Trained {done.folder}: {done.summary}.")

@@ -212,9 +212,9 @@ def _score(job: _Job, haystack: Haystack, weights: Mapping[str, Any]) -> dict[st
     import torch
 
     folder = job.folder.draft("scored")
-    write_encoder(folder, job.base, weights)
     try:
         with torch.random.fork_rng(), progress.bars(enabled=False):
+            write_encoder(folder, job.base, weights)
             return haystack.figures(Embedder(folder, device=run.torch_device()), job.data.select)
     finally:
         shutil.rmtree(folder)

@@ -17,8 +17,26 @@ from odqa.evaluation.dataset import Question
 from odqa.training.data import load
 from tests.training.tiny_bases import write_data, write_splits
 
-COLOURS = dict(zip("red blue green black white brown grey pink".split(), "crimson azure olive inky pale tan ashen rosy".split()))
-THINGS = dict(zip("cup ship house road coat stone lamp book".split(), "mug boat home street cloak rock light tome".split()))
+COLOURS = {
+    "red": "crimson",
+    "blue": "azure",
+    "green": "olive",
+    "black": "inky",
+    "white": "pale",
+    "brown": "tan",
+    "grey": "ashen",
+    "pink": "rosy",
+}
+THINGS = {
+    "cup": "mug",
+    "ship": "boat",
+    "house": "home",
+    "road": "street",
+    "coat": "cloak",
+    "stone": "rock",
+    "lamp": "light",
+    "book": "tome",
+}
 TOWNS = ["Oslo", "Lisbon", "Vienna", "Dublin", "Warsaw", "Madrid", "Athens", "Prague"]
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -68,7 +86,9 @@ def make_encoder(folder: Path) -> Path:
     """A bare BERT that knows all words of the data."""
     torch.manual_seed(1)
     text = json.dumps(articles()).lower()
-    vocabulary = {token: number for number, token in enumerate([*_SPECIAL, *sorted(set(re.findall(r"[a-z]+|[.?]", text)))])}
+    vocabulary = {
+        token: number for number, token in enumerate([*_SPECIAL, *sorted(set(re.findall(r"[a-z]+|[.?]", text)))])
+    }
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
