@@ -35,11 +35,6 @@ class Outcome:
     f1: float
 
     @property
-    def probability(self) -> float:
-        """The reader's own probability that the span is right."""
-        return probability(self.margin)
-
-    @property
     def na_prob(self) -> float:
         """The no-answer probability of the official script, `1 / (1 + exp(margin))`."""
         return probability(-self.margin)

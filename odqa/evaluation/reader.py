@@ -98,7 +98,7 @@ def evaluate_reader(
         thresholds=thresholds.side_by_side(found, threshold, seed=seed),
         rouge=summary.rouge_report(found, threshold),
         mistakes=mistakes.counts(found, threshold),
-        reliability=_reliability(found),
+        reliability=_reliability(found, reader),
         articles=summary.articles(found, threshold),
         examples=mistakes.examples(found, threshold, seed=seed),
         provenance=provenance(
@@ -115,6 +115,6 @@ def evaluate_reader(
     )
 
 
-def _reliability(found: Sequence[Outcome]) -> Reliability:
+def _reliability(found: Sequence[Outcome], reader: Reader) -> Reliability:
     right = [0.0 if outcome.question.is_impossible else outcome.exact for outcome in found]
-    return reliability([outcome.probability for outcome in found], right)
+    return reliability([reader.probability(outcome.margin) for outcome in found], right)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from odqa import models
+from odqa.reader import calibration
 from odqa.reader.calibration import Calibration
 from odqa.reader.decode import best_token_spans, character_spans, reading
 from odqa.reader.ranking import Choice, Ranked, rank
@@ -36,6 +37,7 @@ class Reader:
         self.folder = folder = models.locate(self.recipe.model)
         chosen = self.recipe.null_threshold
         self.null_threshold = models.tuned_threshold(folder) if chosen is None else chosen
+        self.calibration = calibration.of_reader(folder)
         self._tokenizer = load_tokenizer(folder)
         self._windower = Windower(self._tokenizer, max_length=self.recipe.max_length, doc_stride=self.recipe.doc_stride)
         self._engine = load_engine(folder, Kind.READER, device=device)
@@ -79,6 +81,12 @@ class Reader:
             rows[span.row].append(place)
         return rows
 
+    def probability(self, margin: float) -> float:
+        """The probability that the best span of a passage is right, by its margin."""
+        if self.calibration is None or margin == float("-inf"):
+            return calibration.logistic(margin)
+        return self.calibration.right.probability(calibration.Features(score=margin))
+
     def answer(
         self,
         question: str,
@@ -119,7 +127,7 @@ class Reader:
         results = []
         for (question, context), read in zip(pairs, readings, strict=True):
             hits = [Hit(Passage("", context), score=0.0)]
-            ranked = rank(hits, [read], self.null_threshold, choice)
+            ranked = rank(hits, [read], self.null_threshold, choice, self.calibration)
             results.append(result(question, hits, [read], ranked, timings=timings))
         return results
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,9 +31,9 @@ class Features:
     """
 
     score: float
-    relevance: float
-    lead: float
-    support: float
+    relevance: float = 0.0
+    lead: float = FARTHEST
+    support: float = 0.0
 
 
 class _Table(BaseModel):
@@ -112,6 +113,22 @@ def read(path: Path) -> Calibration:
         problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         place = ".".join(map(str, problem["loc"]))
         raise ModelError(f"{path} is no calibration ({place}: {problem['msg']}). Make one: odqa calibrate.") from None
+
+
+def of_reader(folder: Path) -> Calibration | None:
+    """The calibration of a reader alone, one passage at a time, from its `reader.json`; None where it has none.
+
+    Raises:
+        ModelError: what the file holds is no calibration.
+    """
+    path = folder / "reader.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("calibration") if path.is_file() else None
+        return None if found is None else Calibration.model_validate(found)
+    except (ValueError, AttributeError) as error:
+        raise ModelError(
+            f'{path}: "calibration" is none ({str(error).splitlines()[0]}). Train the reader anew.'
+        ) from None
 
 
 def difference(found: Calibration, recipe: RetrieverRecipe) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from odqa.reader.calibration import Calibration, of_reader
 from odqa.recipes import ReaderRecipe
 from odqa.training.provenance import Provenance
 
@@ -24,6 +25,7 @@ class TrainedReader:
         step: The optimiser step whose weights these are: the best of the evaluations on the `select` articles.
         select: The official figures on the articles that chose the step, too good for that.
         calibrate: The official figures on the articles that tuned the threshold.
+        calibration: From margins to probabilities, fitted on these too; None where their questions all come out alike.
     """
 
     folder: Path
@@ -31,12 +33,14 @@ class TrainedReader:
     step: int
     select: Mapping[str, float]
     calibrate: Mapping[str, float]
+    calibration: Calibration | None = None
 
 
 def write_reader_file(folder: Path, reader: TrainedReader, recipe: ReaderRecipe) -> None:
     """Write `reader.json`: the threshold, what it was tuned on, and the lengths it holds for."""
     lengths = recipe.model_dump(include={"max_length", "doc_stride", "max_answer_length"})
     content = {"tuned_on": "calibrate"} | lengths | asdict(reader)
+    content["calibration"] = reader.calibration.model_dump(mode="json") if reader.calibration else None
     del content["folder"]
     (folder / READER_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -45,7 +49,7 @@ def read_reader_file(folder: Path) -> TrainedReader:
     """The record of a finished reader."""
     content = json.loads((folder / READER_FILE).read_text(encoding="utf-8"))
     names = ("null_threshold", "step", "select", "calibrate")
-    return TrainedReader(folder, **{name: content[name] for name in names})
+    return TrainedReader(folder, **{name: content[name] for name in names}, calibration=of_reader(folder))
 
 
 def write_card(folder: Path, reader: TrainedReader, made: Provenance) -> None:

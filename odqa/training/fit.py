@@ -116,6 +116,21 @@ def _area(ranking: NDArray[np.float64], known: Scored) -> float:
     return risk_coverage(ranking.tolist(), known.right.tolist()).area
 
 
+def of_margins(outcomes: Sequence[Outcome], threshold: float) -> Calibration | None:
+    """The calibration of a reader alone, from each question's own passage; None where all come out alike."""
+    found = [one for one in outcomes if one.prediction]
+    features = np.array([[one.margin, 0.0, 0.0, 0.0] for one in found]).reshape(-1, len(_FEATURES))
+    right = np.array([float(one.exact == 1 and not one.question.is_impossible) for one in found])
+    unanswerable = np.array([float(one.question.is_impossible) for one in found])
+    if len(set(right.tolist())) < 2 or len(set(unanswerable.tolist())) < 2:
+        return None
+    return Calibration(
+        null_threshold=threshold,
+        right=logistic_regression(features, right),
+        no_answer=logistic_regression(features, unanswerable),
+    )
+
+
 def margin_bound(read: Sequence[Read], threshold: float) -> float:
     """The least bound on margins under which at most a share of CHANGED answers differ from those of full reading."""
     full = [_given(one, threshold) for one in read]

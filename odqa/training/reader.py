@@ -20,6 +20,7 @@ from odqa.training.base import Base, load_model, open_base, write_reader
 from odqa.training.card import TrainedReader
 from odqa.training.data import TrainingData, examples, load
 from odqa.training.features import Collator, Features, build
+from odqa.training.fit import of_margins
 from odqa.training.plan import Plan, check_precision, plan
 from odqa.training.provenance import Provenance, provenance
 from odqa.training.quiet import quiet
@@ -219,6 +220,7 @@ def _finish(job: _Job, made: Provenance) -> None:
         step=step,
         select=official_scores(select, threshold),
         calibrate=official_scores(calibrate, threshold),
+        calibration=of_margins(calibrate, threshold),
     )
     card.write_reader_file(draft, trained, job.reading)
     card.write_card(draft, trained, made)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 
 from odqa.errors import ModelError
-from odqa.reader import calibration
+from odqa.reader import Reader, calibration
 from odqa.reader.calibration import Calibration, Features, Logistic, Risk
 from odqa.reader.ranking import Choice, best, rank
-from odqa.recipes import RetrieverRecipe
+from odqa.recipes import ReaderRecipe, RetrieverRecipe
 from odqa.types import Hit, Passage, Reading, Span
 
 FIRST, SECOND = Passage("d1", "Paris is in France."), Passage("d2", "France, not Spain.")
@@ -98,3 +100,23 @@ def test_files_that_are_no_calibration_are_refused(tmp_path: Path, content: str,
 def test_a_difference_between_retrievers_is_named() -> None:
     assert calibration.difference(FITTED, RetrieverRecipe(top_k=3)) == ""
     assert calibration.difference(FITTED, RetrieverRecipe(sparse_weight=2.0)) == "sparse_weight was 1.0, now 2.0"
+
+
+def test_a_reader_alone_brings_its_own(tmp_path: Path, reader_folder: Path) -> None:
+    assert calibration.of_reader(tmp_path) is None
+    folder = tmp_path / "reader"
+    shutil.copytree(reader_folder, folder)
+    (folder / "reader.json").write_text(
+        json.dumps({"null_threshold": 1.0, "calibration": FITTED.model_dump(mode="json") | {"risks": None}})
+    )
+    recipe = ReaderRecipe(model=str(folder), max_length=48, doc_stride=16, max_answer_length=8)
+    reader = Reader(recipe, device="cpu")
+    question, text = "who led the normans?", "Rollo was a Viking who led the Normans."
+    answer = reader.answer(question, text, abstain="never").answers[0]
+    found = best([Hit(Passage("", text), 0.0)], reader.read([(question, text)]))
+    assert found is not None
+    assert answer.probability == pytest.approx(LOGISTIC.probability(found[1]))
+    assert reader.probability(2.0) == pytest.approx(sigmoid(-1.0 + 0.5 * 2 + 0.1 * 10))
+    (folder / "reader.json").write_text('{"null_threshold": 1.0, "calibration": {"slope": 1}}')
+    with pytest.raises(ModelError, match=r'reader.json: "calibration" is none'):
+        calibration.of_reader(folder)
