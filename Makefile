@@ -14,7 +14,7 @@ install: .venv/.installed ## Make .venv with odqa, editable, and all that its te
 	$(BIN)/python -m pip install --quiet --constraint .constraints.txt --editable ".[cpu,dev]"
 	@touch $@
 
-demo: install ## Build the bundled index and answer a question
+demo: install ## Build the bundled index and answer two questions
 	@$(BIN)/odqa index info squad2-dev >/dev/null 2>&1 || $(BIN)/odqa index build squad2-dev --replace
 	$(BIN)/odqa ask "In what country is Normandy located?"
 	$(BIN)/odqa ask "What is France a region of?"

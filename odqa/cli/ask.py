@@ -31,9 +31,11 @@ class Asked:
 
 @click.command()
 @click.argument("question", required=False)
-@click.option("--index", help="Ask this index instead of the recipe's.")
-@click.option("--top-k", type=click.IntRange(min=1), help="Passages to read.")
-@click.option("--where", help="Ask only documents that meet this filter, such as 'year >= 1990'.")
+@click.option("--index", metavar="NAME", help="Ask this index instead of the recipe's.")
+@click.option(
+    "--top-k", type=click.IntRange(min=1), metavar="N", help="Passages to read; without it as the recipe says."
+)
+@click.option("--where", metavar="FILTER", help="Ask only documents that meet this filter, such as 'year >= 1990'.")
 @options.answering
 @click.option("--timings", is_flag=True, help="Show what each stage took.")
 @click.option("--server", metavar="URL", help="Ask a service (odqa serve); its key comes from $ODQA_API_KEY.")
@@ -50,7 +52,10 @@ def ask(
     server: str | None,
     **choices: Any,
 ) -> None:
-    """Ask an index a QUESTION; without one, ask at a prompt or read questions from a pipe, one a line."""
+    """Ask an index a QUESTION.
+
+    Without one, ask at a prompt, or read questions from a pipe, one a line.
+    """
     if question is not None and file is not None:
         raise click.UsageError("Give a question or --file, not both.")
     if server is not None:

@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from odqa.evaluation.reproduce import Comparison, Reproduction
 
 _KEYS = ("exact", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact")
-_data = click.option("--data", required=True, help="Questions: a file in SQuAD form, or the name of a data set.")
+_data = click.option(
+    "--data", required=True, metavar="DATA", help="Questions: a file in SQuAD form, or the name of a data set."
+)
 _out = click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Folder for the report: new, empty or an earlier one."
 )
-_index = click.option("--index", help="Evaluate over this index instead of the recipe's.")
-_limit = click.option("--limit", type=click.IntRange(min=1), help="Take this many random questions; all without it.")
-_seed = click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of the choice, the intervals and the examples."
+_index = click.option("--index", metavar="NAME", help="Evaluate over this index instead of the recipe's.")
+_limit = click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Take this many random questions; all without it."
 )
+_seed = click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of all that is random.")
 
 
 @click.group("eval")
@@ -46,7 +48,7 @@ def evaluate() -> None:
 @_seed
 @options.as_json
 def reader(pipeline: str, data: str, out: Path, limit: int | None, seed: int, as_json: bool) -> None:
-    """Evaluate a recipe's reader, every question against its own passage.
+    """Evaluate a recipe's reader, every question on its own passage.
 
     Writes predictions.json, predictions_forced.json, na_probs.json, report.json, report.md and report.html.
     """
@@ -72,14 +74,15 @@ def reader(pipeline: str, data: str, out: Path, limit: int | None, seed: int, as
     "top_ks",
     type=click.IntRange(min=1),
     multiple=True,
-    help="Passages to read, the recipe's number without it; give several to see them from one reading.",
+    metavar="N",
+    help="Passages to read; without it as the recipe says. Several are taken from one reading.",
 )
 @_limit
 @_seed
 @click.option("--resume", is_flag=True, help="Go on with what an interrupted run left in the folder.")
 @options.as_json
 def whole(pipeline: str, index: str | None, data: str, out: Path, as_json: bool, **settings: Any) -> None:
-    """Evaluate a recipe's whole pipeline, every question asked of the index.
+    """Evaluate a recipe's whole pipeline over its index.
 
     Beside the official scores the report says where each question was lost, what retrieval costs against reading the
     gold passage, and how well the pipeline knows what it knows. Questions of your own may be lines of JSON with
@@ -104,7 +107,10 @@ def whole(pipeline: str, index: str | None, data: str, out: Path, as_json: bool,
 @_data
 @options.as_json
 def retriever(pipeline: str, index: str | None, data: str, as_json: bool) -> None:
-    """Evaluate a recipe's retriever: dense, sparse and fused, by the document that each question was asked about."""
+    """Evaluate a recipe's retriever: dense, sparse and fused.
+
+    What counts is the document that each question was asked about.
+    """
     from odqa import recipes
     from odqa.cli import render
     from odqa.evaluation.dataset import load
@@ -139,11 +145,11 @@ def retriever(pipeline: str, index: str | None, data: str, as_json: bool) -> Non
 @_seed
 @options.as_json
 def compare(first: Path, second: Path, max_drops: tuple[str, ...], seed: int, as_json: bool) -> None:
-    """Compare two report.json of the same questions: FIRST is what stands, SECOND what is new.
+    """Compare two report.json of the same questions.
 
-    The interval is of the difference, from a bootstrap over articles: where it holds 0, the verdict is "no clear
-    difference". The exit code is 1 where a score fell, on these questions, by more than --max-drop allows: the measured
-    difference counts, not the interval.
+    FIRST is what stands, SECOND what is new. The interval is of the difference, from a bootstrap over articles: where
+    it holds 0, the verdict is "no clear difference". The exit code is 1 where a score fell, on these questions, by more
+    than --max-drop allows: the measured difference counts, not the interval.
     """
     from odqa.evaluation.compare import compare as run
 
@@ -160,10 +166,14 @@ def compare(first: Path, second: Path, max_drops: tuple[str, ...], seed: int, as
 @click.argument("name")
 @_data
 @_out
-@click.option("--model", help="Reader to hold against the recipe: a folder or a name; the recipe's own without it.")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="Reader to hold against the recipe: a folder or a name; the recipe's own without it.",
+)
 @options.as_json
 def reproduce(name: str, data: str, out: Path, model: str | None, as_json: bool) -> None:
-    """Evaluate the reader of the recipe NAME and hold it against the scores that the recipe expects.
+    """Hold the reader of the recipe NAME against its expected scores.
 
     The exit code is 1 where a score falls short by more than the recipe's tolerance.
     """

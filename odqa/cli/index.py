@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from odqa.recipes import Card
 
 
+_format = click.option(
+    "--format",
+    "format",
+    metavar="FORMAT",
+    help="Form of the source, where its name doesn't tell (squad, jsonl, csv, ...).",
+)
+_column = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="ROLE=NAME",
+    help="Column that holds the id, text or title, such as text=body; may be given several times.",
+)
+
+
 @click.group()
 def index() -> None:
     """Build and look after indexes."""
@@ -24,14 +39,26 @@ def index() -> None:
 @index.command()
 @click.argument("name")
 @click.argument("source", required=False)
-@click.option("--card", help="Index card: a name or a .toml file; NAME's own where it has one.")
-@click.option("--format", "format", help="Form of the source, where its name doesn't tell (squad, jsonl, csv, ...).")
-@click.option("--column", "columns", multiple=True, metavar="ROLE=NAME", help="Column of id, text or title.")
-@click.option("--embedder", help="Embedder: a bundled name, a folder or a hub name.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="Tokens of a passage at most.")
-@click.option("--overlap", type=click.IntRange(min=0), help="Tokens that neighbouring passages share.")
-@click.option("--stemmer", help='Language of the stemmer, or "" for none.')
-@click.option("--stop-words", help='Language of the stop words, or "" for none.')
+@click.option("--card", metavar="CARD", help="Index card: a name or a .toml file; NAME's own where it has one.")
+@_format
+@_column
+@click.option(
+    "--embedder", metavar="MODEL", help="Embedder: a bundled name, a folder or a hub name; without it the card's."
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tokens of a passage at most; without it the card's number.",
+)
+@click.option(
+    "--overlap",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Tokens that neighbouring passages share; without it the card's number.",
+)
+@click.option("--stemmer", metavar="LANGUAGE", help='Language of the stemmer, or "" for none.')
+@click.option("--stop-words", metavar="LANGUAGE", help='Language of the stop words, or "" for none.')
 @click.option("--replace", is_flag=True, help="Replace the index of that name, which stays in use until the end.")
 def build(
     name: str, source: str | None, card: str | None, columns: tuple[str, ...], replace: bool, **given: Any
@@ -66,8 +93,8 @@ def _skipped(count: int) -> str:
 @index.command()
 @click.argument("name")
 @click.argument("source")
-@click.option("--format", "format", help="Form of the source, where its name doesn't tell (squad, jsonl, csv, ...).")
-@click.option("--column", "columns", multiple=True, metavar="ROLE=NAME", help="Column of id, text or title.")
+@_format
+@_column
 def add(name: str, source: str, format: str | None, columns: tuple[str, ...]) -> None:
     """Add the documents of SOURCE to the index NAME.
 
@@ -83,14 +110,14 @@ def add(name: str, source: str, format: str | None, columns: tuple[str, ...]) ->
 
 @index.command()
 @click.argument("name")
-@click.option("--ids", multiple=True, metavar="ID", help="A document's id; may be given often.")
-@click.option("--where", metavar="FILTER", help='Documents to remove, such as: title = "Normans" and year >= 1990')
+@click.option("--id", "ids", multiple=True, metavar="ID", help="A document's id; may be given several times.")
+@click.option("--where", metavar="FILTER", help="Documents that meet this filter, such as 'year >= 1990'.")
 def remove(name: str, ids: tuple[str, ...], where: str | None) -> None:
-    """Remove documents from the index NAME, by their ids or by a filter."""
+    """Remove documents from the index NAME, by id or by a filter."""
     from odqa.index import Index
 
     if not ids and where is None:
-        raise click.UsageError("Say which documents to remove: --ids ID or --where FILTER.")
+        raise click.UsageError("Say which documents to remove: --id ID or --where FILTER.")
     report = Index.remove(name, ids=ids, where=where)
     unknown = f" ({counted(report.unknown, 'id')} not in the index)" if report.unknown else ""
     click.echo(f"Removed {counted(report.removed, 'document')}{unknown}. {_state(report)}")
@@ -99,7 +126,10 @@ def remove(name: str, ids: tuple[str, ...], where: str | None) -> None:
 @index.command()
 @click.argument("name")
 def compact(name: str) -> None:
-    """Merge small segments of the index NAME, and free the space of removed documents."""
+    """Free the space of removed documents in the index NAME.
+
+    Small segments are merged as well.
+    """
     from odqa.index import Index
 
     click.echo(_state(Index.compact(name)))
@@ -118,7 +148,10 @@ def _state(report: ChangeReport) -> str:
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
 def export(name: str, folder: Path) -> None:
-    """Write the documents, passages and vectors of the index NAME to FOLDER as Parquet."""
+    """Write all of the index NAME to FOLDER as Parquet.
+
+    FOLDER, new or empty, gets documents.parquet and passages.parquet; the vectors stand beside the passages.
+    """
     from odqa.index import Index
 
     opened = Index.open(name)
@@ -226,7 +259,7 @@ def _flat(body: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = []
     for key, value in body.items():
         rows += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
-    return [row for row in rows if row[1] != ""]
+    return [row for row in rows if row[1] not in ("", None)]
 
 
 @index.command()

@@ -7,8 +7,12 @@ from typing import Any
 
 import click
 
-pipeline = click.option("--pipeline", default="default", show_default=True, help="Recipe: a name or a .toml file.")
-n_best = click.option("--n-best", type=click.IntRange(min=1), help="Answers to show at most.")
+pipeline = click.option(
+    "--pipeline", default="default", show_default=True, metavar="RECIPE", help="Recipe: a name or a .toml file."
+)
+n_best = click.option(
+    "--n-best", type=click.IntRange(min=1), metavar="N", help="Answers to show at most; without it as the recipe says."
+)
 abstain = click.option(
     "--abstain",
     type=click.Choice(["threshold", "never"]),
@@ -19,6 +23,7 @@ abstain = click.option(
 max_risk = click.option(
     "--max-risk",
     type=click.FloatRange(0, 1),
+    metavar="RISK",
     help="Answer only where the probability of being wrong is at most this; overrides --abstain.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

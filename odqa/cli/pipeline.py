@@ -31,7 +31,7 @@ def _f1(recipe: object) -> str:
 @pipeline.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Print the recipe NAME (or the one in a .toml file), after checking it."""
+    """Check and print the recipe NAME, or the one in a .toml file."""
     from odqa import recipes
 
     recipes.load_pipeline(name)
@@ -42,7 +42,7 @@ def show(name: str) -> None:
 @click.argument("name")
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 def copy(name: str, target: Path) -> None:
-    """Copy the recipe NAME to TARGET (a new .toml file), to change it there."""
+    """Copy the recipe NAME to TARGET, a new .toml file."""
     from odqa import recipes
     from odqa.errors import ConfigError
 

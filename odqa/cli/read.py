@@ -14,10 +14,13 @@ from odqa.cli import options
 @click.command()
 @click.argument("question")
 @click.argument("context", required=False)
-@click.option("--file", "file", type=click.File(encoding="utf-8"), help="Read the context from a file.")
+@click.option("--file", "file", type=click.File(encoding="utf-8"), help="Read the context from this file.")
 @options.answering
 def read(question: str, context: str | None, file: TextIO | None, pipeline: str, as_json: bool, **choices: Any) -> None:
-    """Ask a QUESTION of one CONTEXT: a text, a --file, or a pipe. No index is needed."""
+    """Ask a QUESTION of one CONTEXT: a text, a --file, or a pipe.
+
+    No index is needed.
+    """
     from odqa import recipes
     from odqa.cli import render
     from odqa.pipeline import reader_recipe

@@ -14,29 +14,71 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--index", help="Serve this index instead of the recipe's.")
+@click.option("--index", metavar="NAME", help="Serve this index instead of the recipe's.")
 @options.pipeline
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
-@click.option("--device", help="Where the models run: cpu, cuda, cuda:1; a GPU where there is one.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen at.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    metavar="PORT",
+    help="Port to listen at; 0 takes a free one.",
+)
+@click.option(
+    "--device", metavar="DEVICE", help="Where the models run: cpu, cuda or cuda:1; without it a GPU if there is one."
+)
 @click.option(
     "--keys",
     type=click.Path(path_type=Path, dir_okay=False),
     help="File of NAME:read:SHA256 and NAME:write:SHA256 lines; more come from $ODQA_API_KEYS.",
 )
-@click.option("--deadline", type=click.FloatRange(0, min_open=True), help="Seconds that a request may take. [30]")
-@click.option("--batch-tokens", type=click.IntRange(min=1), help="Estimated tokens of a micro-batch; 1: no batching.")
-@click.option("--queue-tokens", type=click.IntRange(min=1), help="Estimated tokens that may wait.")
-@click.option("--max-body", type=click.IntRange(min=1), help="Bytes of a request's body.")
-@click.option("--allowed-host", "allowed_hosts", multiple=True, help="Name the service is called by; any where none.")
-@click.option("--cors-origin", "cors_origins", multiple=True, help="Web site whose pages may call the service.")
+@click.option(
+    "--deadline",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Seconds that a request may take; 30 without it.",
+)
+@click.option(
+    "--batch-tokens",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Estimated tokens of a micro-batch; 1: no batching; without it what suits the device.",
+)
+@click.option(
+    "--queue-tokens",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Estimated tokens that may wait; 2,000,000 without it.",
+)
+@click.option(
+    "--max-body",
+    type=click.IntRange(min=1),
+    metavar="BYTES",
+    help="Size of a question's request; 2,000,000 without it.",
+)
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Host name that the service answers to; may be given several times. Without it any, or the loopback's own.",
+)
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Web site whose pages may call the service; may be given several times.",
+)
 @click.option("--log-questions", is_flag=True, help="Write the questions into the log.")
 def serve(
     index: str | None, pipeline: str, host: str, port: int, device: str | None, keys: Path | None, **chosen: Any
 ) -> None:
-    """Serve an index over HTTP: an API under /docs, and a page to ask from at /.
+    """Serve an index over HTTP: an API, and a page to ask from.
 
-    The log goes to stderr, a JSON object a line. Ctrl-C or SIGTERM ends the service once what it accepted is answered.
+    The page is at /, the API's description at /docs. The log goes to stderr, a JSON object a line. Ctrl-C or SIGTERM
+    ends the service once what it accepted is answered.
     """
     from odqa.service import Keys, journal
     from odqa.service.host import Loaded

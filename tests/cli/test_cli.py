@@ -44,6 +44,22 @@ def test_help_imports_nothing_heavy() -> None:
     assert "Answer questions from your own documents" in done.stdout
 
 
+def test_help_tells_the_settings_that_hold_without_an_option() -> None:
+    from odqa.service import Settings
+
+    shown, settings = " ".join(odqa("serve", "--help", COLUMNS="80").stdout.split()), Settings()
+    assert f"Seconds that a request may take; {settings.deadline:g} without it" in shown
+    assert f"tokens that may wait; {settings.queue_tokens:,} without it" in shown
+    assert f"Size of a question's request; {settings.max_body:,} without it" in shown
+
+
+@pytest.mark.parametrize("group", ["index", "pipeline", "eval"])
+def test_what_commands_do_fits_the_line_of_the_list(group: str) -> None:
+    listed = odqa(group, "--help", COLUMNS="80").stdout.partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed
+
+
 def test_ask_prints_the_answer_in_its_passage(built: dict[str, str]) -> None:
     options = ["--pipeline", built["recipe"], "--abstain", "never", "--n-best", "1", "--timings"]
     done = process("ask", QUESTION, *options, ODQA_HOME=built["home"])

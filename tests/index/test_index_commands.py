@@ -42,7 +42,7 @@ def test_documents_are_added_replaced_removed_and_compacted(built: Path) -> None
         "Added 2 documents (1 without text skipped), 1 of them in place of an older one. "
         "tiny holds 9 documents, 9 passages in 2 segments, "
     )
-    result = run("remove", "tiny", "--ids", "new", "--ids", "nobody", "--where", "year >= 1996")
+    result = run("remove", "tiny", "--id", "new", "--id", "nobody", "--where", "year >= 1996")
     assert result.output.startswith("Removed 3 documents (1 id not in the index). tiny holds 6 documents")
     assert run("compact", "tiny").output.startswith("tiny holds 6 documents, 6 passages in 1 segment, ")
     assert run("verify", "tiny").output == "tiny is sound.\n"
@@ -58,7 +58,7 @@ def test_one_of_a_thing_is_not_many(tmp_path: Path, embedder_folder: Path) -> No
         "Added 1 document, 1 of them in place of an older one. one holds 1 document, 1 passage in 1 segment, "
     )
     assert run("export", "one", tmp_path / "out").output.endswith(" (1 passage).\n")
-    assert run("remove", "one", "--ids", "a").output.startswith("Removed 1 document. one holds 0 documents, 0 passages")
+    assert run("remove", "one", "--id", "a").output.startswith("Removed 1 document. one holds 0 documents, 0 passages")
 
 
 def test_remove_asks_what(built: Path) -> None:
