@@ -110,14 +110,14 @@ def add(name: str, source: str, format: str | None, columns: tuple[str, ...]) ->
 
 @index.command()
 @click.argument("name")
-@click.option("--id", "ids", multiple=True, metavar="ID", help="A document's id; may be given several times.")
+@click.option("--ids", "--id", "ids", multiple=True, metavar="ID", help="A document's id; may be given several times.")
 @click.option("--where", metavar="FILTER", help="Documents that meet this filter, such as 'year >= 1990'.")
 def remove(name: str, ids: tuple[str, ...], where: str | None) -> None:
     """Remove documents from the index NAME, by id or by a filter."""
     from odqa.index import Index
 
     if not ids and where is None:
-        raise click.UsageError("Say which documents to remove: --id ID or --where FILTER.")
+        raise click.UsageError("Say which documents to remove: --ids ID or --where FILTER.")
     report = Index.remove(name, ids=ids, where=where)
     unknown = f" ({counted(report.unknown, 'id')} not in the index)" if report.unknown else ""
     click.echo(f"Removed {counted(report.removed, 'document')}{unknown}. {_state(report)}")

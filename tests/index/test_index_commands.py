@@ -42,7 +42,7 @@ def test_documents_are_added_replaced_removed_and_compacted(built: Path) -> None
         "Added 2 documents (1 without text skipped), 1 of them in place of an older one. "
         "tiny holds 9 documents, 9 passages in 2 segments, "
     )
-    result = run("remove", "tiny", "--id", "new", "--id", "nobody", "--where", "year >= 1996")
+    result = run("remove", "tiny", "--ids", "new", "--id", "nobody", "--where", "year >= 1996")
     assert result.output.startswith("Removed 3 documents (1 id not in the index). tiny holds 6 documents")
     assert run("compact", "tiny").output.startswith("tiny holds 6 documents, 6 passages in 1 segment, ")
     assert run("verify", "tiny").output == "tiny is sound.\n"
