@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The JSON file to write.")
 def calibrate(pipeline: str, out: Path, **settings: Any) -> None:
-    """Fit a pipeline's threshold, probabilities and promised risks on held-out questions.
+    """Fit thresholds, probabilities and promised risks.
 
     The file takes effect beside the reader, as calibration.json, or where a recipe names it.
     """

@@ -109,7 +109,9 @@ def _format_at(path: Path, source: str) -> Format:
 
 def _check_exists(path: Path, source: str) -> None:
     if not source or not path.exists():
-        raise CorpusError(f'No file or folder "{source}". For a data set of the hub, say format="datasets".')
+        raise CorpusError(
+            f'No file or folder "{source}". For a data set of the hub, say --format datasets (from Python, format="datasets").'
+        )
 
 
 def _named_format(format: str) -> Format:
