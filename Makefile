@@ -28,11 +28,15 @@ check: install ## Lint, format, types and the direction of imports
 test: install ## Run the tests
 	$(BIN)/pytest -n auto
 
-bench: install ## Measure speed
-	$(BIN)/odqa bench index
+bench: demo ## Measure speed, a quick set
+	$(BIN)/odqa bench embed
+	$(BIN)/odqa bench search
+	$(BIN)/odqa bench read
+	$(BIN)/odqa bench ask
+	$(BIN)/odqa bench index --passages 100000
 
-load: install ## Put the service under load, with micro-batching and without
-	$(BIN)/python -m tests.service.load
+load: demo ## Put the service under load, with micro-batching and without
+	$(BIN)/odqa bench serve --clients 1 --clients 8 --clients 32 --clients 128 --seconds 20 --compare
 
 clean: ## Remove all that can be made again, built indexes excepted
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

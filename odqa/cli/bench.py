@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from functools import cache
-from itertools import islice
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,209 +11,142 @@ import click
 from odqa.cli import options
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from odqa.bench import Report
 
-    from odqa.types import Document, Passage
+_data = click.option("--data", help="Questions with their passages: a file in SQuAD form, or the name of a data set.")
+_device = click.option("--device", help="Where the models run: cpu, openvino, cuda; the best there is by default.")
+_index = click.option("--index", help="An index instead of the recipe's.")
+_questions = click.argument("questions", nargs=-1)
+_rounds = click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Turns of each.")
+_top_k = click.option("--top-k", type=click.IntRange(min=1), default=10, show_default=True, help="Passages a question.")
+_against = click.option(
+    "--against",
+    multiple=True,
+    metavar="PYTHON",
+    help="Interpreter whose peers do the same work, such as venv/bin/python; may be given often.",
+)
 
-_NAME = "odqa-bench"
-_QUESTIONS = 100
-_SEEDS = 300
-_VOCABULARY = 200_000
-_BLOCK = 10_000
-_NOISE = 0.6
-"""Length of the noise added to a unit vector: its neighbours are a cloud around it, as passages of an article are."""
+
+def _number(option: str, default: int, text: str) -> Callable[..., Any]:
+    return click.option(option, type=click.IntRange(min=1), default=default, show_default=True, help=text)
 
 
 @click.group()
 def bench() -> None:
-    """Measure how fast and how large things are on this machine."""
+    """Measure how fast and how large things are on this machine.
+
+    What is compared takes turns on the same work in one run; "odqa's ratio" is how many times as fast odqa is.
+    """
 
 
 @bench.command()
-@click.option("--passages", type=click.IntRange(min=1000), default=1_000_000, show_default=True)
+@click.option("--model", help="A sentence-transformers model; the built-in one by default.")
+@click.option("--data", help="Source of the passages; the bundled corpus by default.")
+@_number("--passages", 500, "Passages to embed.")
+@_rounds
+@_device
+@_against
+@options.as_json
+def embed(model: str | None, as_json: bool, **settings: Any) -> None:
+    """Embed passages: odqa's embedder against sentence-transformers' encode, here and in other interpreters."""
+    from odqa.bench.embed import measure
+    from odqa.recipes import Card
+
+    _show(measure(model or Card().embedder, **settings), as_json=as_json)
+
+
+@bench.command()
+@_questions
+@options.pipeline
+@_index
+@_data
+@_number("--count", 100, "Questions to ask.")
+@_top_k
+@options.as_json
+def search(pipeline: str, index: str | None, as_json: bool, **settings: Any) -> None:
+    """Search an index by vectors, by terms and by both, for QUESTIONS, those of --data, or made-up ones."""
+    from odqa.bench.search import measure
+    from odqa.recipes import load_pipeline
+
+    recipe = load_pipeline(pipeline)
+    _show(measure(recipe.retriever, index or recipe.index, **settings), as_json=as_json)
+
+
+@bench.command()
+@_questions
+@options.pipeline
+@_data
+@_number("--pairs", 500, "Question-passage pairs to read, one by one and by questions.")
+@_top_k
+@_rounds
+@_device
+@_against
+@options.as_json
+def read(pipeline: str, as_json: bool, **settings: Any) -> None:
+    """Read passages: odqa's engine against plain torch, and against readers in other interpreters.
+
+    QUESTIONS, or made-up ones, are asked of the bundled corpus where there is no --data. Known in other interpreters
+    are the question-answering pipeline of transformers 4, Haystack's extractive reader and txtai's Questions.
+    """
+    from odqa.bench.read import measure
+    from odqa.pipeline import reader_recipe
+    from odqa.recipes import load_pipeline
+
+    _show(measure(reader_recipe(load_pipeline(pipeline)), **settings), as_json=as_json)
+
+
+@bench.command()
+@_questions
+@options.pipeline
+@_index
+@_data
+@_number("--count", 100, "Questions to the warm pipeline.")
+@_number("--cold", 5, "Questions in a process of their own each.")
+@_device
+@options.as_json
+def ask(pipeline: str, as_json: bool, **settings: Any) -> None:
+    """Ask an index QUESTIONS, those of --data, or made-up ones: in a fresh process each, then in a warm one."""
+    from odqa.bench.ask import measure
+
+    _show(measure(pipeline, **settings), as_json=as_json)
+
+
+@bench.command()
+@options.pipeline
+@_index
+@click.option("--clients", multiple=True, type=click.IntRange(min=1), default=(1, 8, 32), show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=10, show_default=True, help="A round.")
+@_top_k
+@click.option("--compare", is_flag=True, help="Without micro-batching, too.")
+@click.option("--churn", is_flag=True, help="Add and remove documents meanwhile.")
+@options.as_json
+def serve(pipeline: str, as_json: bool, **settings: Any) -> None:
+    """Start a service and put it under load: what counts are answers within two seconds."""
+    from odqa.bench.serve import measure
+
+    _show(measure(pipeline, **settings), as_json=as_json)
+
+
+@bench.command()
+@_number("--passages", 1_000_000, "Passages to make up.")
 @click.option("--factory", "factories", multiple=True, default=["Flat"], show_default=True, help="May be given often.")
 @options.as_json
 def index(passages: int, factories: tuple[str, ...], as_json: bool) -> None:
     """Build and search indexes of made-up passages: words by Zipf's law, real embeddings with noise."""
+    from odqa.bench.index import measure
+
+    _show(measure(passages, factories), as_json=as_json)
+
+
+def _show(report: Report, *, as_json: bool) -> None:
     from odqa.cli import render
 
-    measured = [_measured(passages, factory) for factory in factories]
     if as_json:
-        return click.echo(json.dumps(measured, indent=2))
-    titles = ["measure", *(row.pop("factory") for row in measured)]
-    return render.table(titles, [[key, *(row[key] for row in measured)] for key in measured[0]], numbers=titles[1:])
-
-
-def _measured(passages: int, factory: str) -> dict[str, Any]:
-    """Build in this process, search in a fresh one, whose memory is then that of searching alone."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-    from time import perf_counter
-
-    from odqa import config
-    from odqa.index import build, files, store
-
-    folder = config.cache_folder() / "bench" / _NAME
-    files.remove(folder)
-    files.make_folder(folder)
-    maker = _Maker()
-    begin = perf_counter()
-    with store.locked(folder):
-        report = build.build(
-            folder, _documents(passages), card=_card(factory), embedder=maker, splitter=maker, number=1
-        )
-    built = perf_counter() - begin
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        searched = pool.submit(_search, folder).result()
-    files.remove(folder)
-    row = {"factory": factory, "passages": passages, "segments": report.segments, "GB": round(report.size / 1e9, 2)}
-    return row | {"build s": round(built)} | searched
-
-
-def _card(factory: str) -> Any:
-    from odqa.recipes import Card
-
-    return Card(factory=factory)
-
-
-class _Maker:
-    """An embedder and a splitter for documents that are one passage each and begin with their number."""
-
-    name = "bench"
-    fingerprint = "bench"
-
-    def __init__(self) -> None:
-        self._seeds = _seeds()
-        self.dimension = self._seeds.shape[1]
-
-    def split(self, document: Document) -> list[Passage]:
-        from odqa.types import Passage
-
-        return [Passage(document.id, document.text)]
-
-    def embed_passages(self, passages: list[str], *, description: str = "") -> NDArray[np.float32]:  # noqa: ARG002
-        """A real embedding for each number, with noise that the number decides."""
-        import numpy as np
-
-        numbers = np.array([int(text.split(" ", 1)[0]) for text in passages])
-        return _jittered(self._seeds, numbers, seed=int(numbers[0]))
-
-
-def _jittered(seeds: NDArray[np.float32], numbers: NDArray[np.int64], *, seed: int) -> NDArray[np.float32]:
-    import numpy as np
-
-    noise = np.random.default_rng(seed).standard_normal((len(numbers), seeds.shape[1]), dtype=np.float32)
-    return np.asarray(seeds[numbers % len(seeds)] + noise * np.float32(_NOISE / seeds.shape[1] ** 0.5))
-
-
-@cache
-def _seeds() -> NDArray[np.float32]:
-    """Embeddings of some of the bundled paragraphs."""
-    from odqa import config
-    from odqa.corpus import read_documents
-    from odqa.embedder import Embedder
-    from odqa.recipes import Card
-
-    documents = islice(read_documents(config.source_path("bundled/squad2-dev.jsonl.gz")), _SEEDS)
-    return Embedder(Card().embedder).embed_passages([document.text for document in documents])
-
-
-def _documents(count: int) -> Iterator[Document]:
-    """Documents of 20 to 80 words drawn by Zipf's law."""
-    import numpy as np
-
-    from odqa.types import Document
-
-    chance, words = np.random.default_rng(0), _words()
-    for at in range(0, count, _BLOCK):
-        lengths = chance.integers(20, 80, min(_BLOCK, count - at))
-        drawn = words[_zipf(chance, int(lengths.sum()))]
-        for number, some in enumerate(np.split(drawn, np.cumsum(lengths)[:-1]), at):
-            yield Document(str(number), f"{number} {' '.join(some)}", metadata={"year": 1900 + number % 120})
-
-
-def _words() -> NDArray[Any]:
-    import numpy as np
-
-    return np.array([f"word{number:x}" for number in range(_VOCABULARY)], dtype=object)
-
-
-def _zipf(chance: np.random.Generator, count: int) -> NDArray[np.int64]:
-    """Ranks r with a chance in proportion to 1 / r."""
-    import numpy as np
-
-    return np.asarray((_VOCABULARY ** chance.random(count)).astype(np.int64) - 1)
-
-
-def _search(folder: Any) -> dict[str, Any]:
-    """Times in milliseconds for each question, recall@10 against exact search, what memory searching took at most."""
-    from time import perf_counter
-
-    import numpy as np
-
-    from odqa.index import Index
-    from odqa.recipes import Mode, RetrieverRecipe
-    from odqa.retriever import Retriever
-
-    before = _peak()
-    begin = perf_counter()
-    opened = Index(folder)
-    found: dict[str, Any] = {"open s": round(perf_counter() - begin, 2)}
-    asker = _Asker(opened)
-    for mode in Mode:
-        retriever = Retriever(opened, RetrieverRecipe(mode=mode), embedder=asker)  # type: ignore[arg-type]
-        times = [_timed(retriever, question) for question in asker.questions]
-        found[f"{mode} p50 ms"], found[f"{mode} p95 ms"] = (round(float(np.percentile(times, p)), 1) for p in (50, 95))
-    found["GB of memory"] = round(_peak() - before, 2)
-    return found | {"recall@10": round(asker.recall(), 3)}
-
-
-def _peak() -> float:
-    """The most memory that this process had, in GB, mapped files included; not a number where Linux doesn't tell."""
-    from pathlib import Path
-
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
-    return next((int(line.split()[1]) / 1e6 for line in lines if line.startswith("VmHWM:")), float("nan"))
-
-
-def _timed(retriever: Any, question: str) -> float:
-    from time import perf_counter
-
-    begin = perf_counter()
-    retriever.retrieve([question], top_k=10)
-    return 1000 * (perf_counter() - begin)
-
-
-class _Asker:
-    """Questions of eight words, each with the noisy embedding of a passage."""
-
-    fingerprint = "bench"
-
-    def __init__(self, opened: Any) -> None:
-        import numpy as np
-
-        self._index = opened
-        chance, words = np.random.default_rng(1), _words()
-        self.questions = [" ".join(words[_zipf(chance, 8)]) for _ in range(_QUESTIONS)]
-        rows = chance.integers(0, len(opened), _QUESTIONS)
-        near = np.stack([opened.vector(int(row)) for row in rows])
-        vectors = _jittered(near, np.arange(_QUESTIONS), seed=2)
-        self._vectors = dict(zip(self.questions, vectors, strict=True))
-
-    def embed_questions(self, questions: list[str]) -> NDArray[np.float32]:
-        import numpy as np
-
-        return np.stack([self._vectors[question] for question in questions])
-
-    def recall(self) -> float:
-        """The share of the ten nearest passages that the index finds; ties and noise of the codec count against it."""
-        import numpy as np
-
-        from odqa.index import tuning
-
-        queries = np.stack(list(self._vectors.values()))
-        truth = self._index.exact(queries, tuning.K)
-        near = self._index.nearest(queries, tuning.K)
-        return float(np.mean([np.isin(want, got).mean() for want, got in zip(truth, near, strict=True)]))
+        return click.echo(json.dumps(report.to_dict(), indent=2))
+    headings, *rows = report.table()
+    render.table(headings, rows, numbers=headings[1:])
+    told = ", ".join(f"{name} {value}" for name, value in report.settings.items())
+    click.echo("\n".join(["", told, *report.machine.lines()]))
+    for reason in report.failed.values():
+        click.echo(f"Left out: {reason}", err=True)
+    return None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 
+from odqa.bench import index as bench
 from odqa.index import build as building
 from odqa.index import files, store
-
-bench = import_module("odqa.cli.bench")
 
 
 def test_words_follow_zipf_s_law() -> None:
