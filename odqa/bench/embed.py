@@ -58,7 +58,7 @@ def measure(
         measured = compete([*own, *others], texts, rounds=rounds)
     rows = [_row(one, measured[0], len(texts)) for one in measured]
     settings: dict[str, Value] = {"model": model, "passages": len(texts), "rounds": rounds}
-    settings |= {"torch threads": torch_threads()}
+    settings |= threads(others)
     return Report("embed", settings, rows, machine(device), failed)
 
 
@@ -97,8 +97,9 @@ def _array(found: Any) -> Vectors:
     return np.asarray(found, dtype=np.float32)
 
 
-def torch_threads() -> int:
-    """Threads of one operation of this process's torch."""
+def threads(others: Sequence[peers.Peer[Any, Any]]) -> dict[str, Value]:
+    """Threads of torch, here and in each peer."""
     import torch
 
-    return int(torch.get_num_threads())
+    here = {"torch threads": torch.get_num_threads()}
+    return {**here, **{f"threads of {peer.name}": peer.threads for peer in others}}

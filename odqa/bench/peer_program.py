@@ -24,7 +24,9 @@ class Transformers:
 
     def __init__(self, given: dict[str, Any]) -> None:
         pipeline = import_module("transformers").pipeline
-        self._ask = pipeline("question-answering", model=given["model"], device=given["device"])
+        self._ask = pipeline(
+            "question-answering", model=given["model"], device=given["device"], model_kwargs=_precision(given)
+        )
         self._lengths = {
             "max_seq_len": given["max_length"],
             "doc_stride": given["doc_stride"],
@@ -49,7 +51,10 @@ class TransformersBatched(Transformers):
 
 
 class Haystack:
-    """Haystack's extractive reader, which moved from haystack-ai to transformers-haystack."""
+    """Haystack's extractive reader, which moved from haystack-ai to transformers-haystack.
+
+    It passes no segment ids, so that readers which know them, such as BERT's, answer otherwise than elsewhere.
+    """
 
     def __init__(self, given: dict[str, Any]) -> None:
         haystack = import_module("haystack")
@@ -62,6 +67,7 @@ class Haystack:
             stride=given["doc_stride"],
             top_k=1,
             no_answer=False,
+            model_kwargs=_precision(given),
         )
         self._reader.warm_up()
 
@@ -83,7 +89,7 @@ class Txtai:
 
     def __init__(self, given: dict[str, Any]) -> None:
         questions = import_module("txtai.pipeline").Questions
-        self._ask = questions(given["model"], gpu=given["device"] != "cpu")
+        self._ask = questions(given["model"], gpu=given["device"] != "cpu", **_precision(given))
 
     def run(self, work: list[Any]) -> list[Any]:
         """The answer of each task of one passage; a list of answers where there are several."""
@@ -131,9 +137,14 @@ def listed(task: str) -> dict[str, Any]:
     return {"peers": [name for name in known if _is_there(name)], "versions": versions}
 
 
+def _precision(given: dict[str, Any]) -> dict[str, str]:
+    """The arithmetic that was asked for: else version 5 computes in what the weights are stored in."""
+    return {"torch_dtype" if _major("transformers") < 5 else "dtype": given["precision"]}
+
+
 def _is_there(name: str) -> bool:
     if name.startswith("transformers"):
-        return 0 < int(_version("transformers").partition(".")[0] or 0) < 5
+        return 0 < _major("transformers") < 5
     if name == "haystack":
         return bool(_version("haystack-ai")) and any(_has(module) for module, _ in _HAYSTACK)
     return bool(_version(name))
@@ -149,6 +160,10 @@ def _has(module: str) -> bool:
         return util.find_spec(module) is not None
     except ModuleNotFoundError:
         return False
+
+
+def _major(package: str) -> int:
+    return int(_version(package).partition(".")[0] or 0)
 
 
 def _version(package: str) -> str:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 from odqa import progress
 from odqa.bench.report import BenchError
@@ -45,11 +45,15 @@ class Peer(Generic[W, F]):
     Attributes:
         name: What it is called, with its version.
         threads: Of its torch.
+        process: It, with pipes for work and answers.
+        talk: What it writes to stderr.
+        convert: From an answer's JSON to what is found.
     """
 
     name: str
     threads: int
     process: subprocess.Popen[str]
+    talk: IO[bytes]
     convert: Callable[[Any], F]
 
     def run(self, work: Sequence[W]) -> Run[F]:
@@ -58,7 +62,7 @@ class Peer(Generic[W, F]):
         Raises:
             BenchError: it fails.
         """
-        reply = _ask(self.process, list(work), self.name)
+        reply = _ask(self.process, list(work), self.name, self.talk)
         return Run(float(reply["seconds"]), self.convert(reply["found"]))
 
 
@@ -115,13 +119,13 @@ def _started(
         subprocess.Popen(command, stderr=talk, env=_environment(), **pipes) as process,  # noqa: S603
     ):
         try:
-            threads = int(_ask(process, dict(settings), name)["threads"])
-            yield Peer(_label(name, found.versions), threads, process, convert)
+            threads = int(_ask(process, dict(settings), name, talk)["threads"])
+            yield Peer(_label(name, found.versions), threads, process, talk, convert)
         finally:
             process.kill()
 
 
-def _ask(process: subprocess.Popen[str], record: object, name: str) -> dict[str, Any]:
+def _ask(process: subprocess.Popen[str], record: object, name: str, talk: IO[bytes]) -> dict[str, Any]:
     """Send one line, wait for the one that answers it."""
     line = ""
     if process.stdin is not None and process.stdout is not None:
@@ -131,10 +135,17 @@ def _ask(process: subprocess.Popen[str], record: object, name: str) -> dict[str,
             line = process.stdout.readline()
         except OSError:
             line = ""
-    reply: dict[str, Any] = json.loads(line) if line else {"error": "its process ended"}
+    reply: dict[str, Any] = json.loads(line) if line else {"error": f"its process ended{_last(talk)}"}
     if "error" in reply:
         raise BenchError(f"{name} failed: {reply['error']}.")
     return reply
+
+
+def _last(talk: IO[bytes]) -> str:
+    """The last line that was written to stderr."""
+    talk.seek(0)
+    lines = talk.read().decode("utf-8", errors="replace").strip().splitlines()
+    return f": {lines[-1]}" if lines else ""
 
 
 def _label(name: str, versions: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from odqa import models
 from odqa.bench import peers, work
-from odqa.bench.embed import torch_device, torch_threads
+from odqa.bench.embed import threads, torch_device
 from odqa.bench.machine import machine
 from odqa.bench.report import Report, Value
 from odqa.bench.rounds import Contestant, Local, Measured, compete
@@ -68,7 +68,8 @@ def measure(
         Local("odqa", lambda tasks: [best(reader, task) for task in tasks]),
         _plain(reader, there),
     ]
-    given = {**recipe.model_dump(mode="json"), "model": str(models.locate(recipe.model)), "device": there}
+    given = recipe.model_dump(mode="json") | {"model": str(models.locate(recipe.model)), "device": there}
+    given["precision"] = "float16" if there.startswith("cuda") else "float32"
     with peers.started(found, given, _bests) as (others, failed):
         rows = [
             row
@@ -76,7 +77,7 @@ def measure(
             for row in _rows(name, tasks, compete([*own, *others], tasks, rounds=rounds))
         ]
     settings: dict[str, Value] = {"reader": recipe.model, "pairs": len(singles), "questions": len(together)}
-    settings |= {"rounds": rounds, "torch threads": torch_threads()}
+    settings |= {"rounds": rounds, **threads(others)}
     return Report("read", settings, rows, machine(device), failed)
 
 
