@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odqa.embedder import Embedder
-from odqa.index import Index, with_ties
+from odqa.index import Index
+from odqa.index.terms import with_ties
 from odqa.recipes import Fusion, Mode, RetrieverRecipe
 from odqa.types import Hit
 
@@ -89,10 +90,9 @@ class Retriever:
     ) -> Candidates:
         sparse = None
         if self.recipe.mode is not Mode.DENSE:
-            everywhere = self.index.sparse_scores(question)
-            allowed = everywhere if where is None else everywhere * self.index.rows(where)
-            rows = np.union1d(rows, _largest(allowed, depth))
-            sparse = everywhere[rows]
+            search = self.index.sparse(question)
+            rows = np.union1d(rows, search.largest(depth, None if where is None else self.index.rows(where)))
+            sparse = search.scores(rows)
         dense = None if vector is None else self.index.dense_scores(vector, rows)
         return Candidates(rows, self._fuse(dense, sparse, depth), dense, sparse)
 
@@ -117,12 +117,6 @@ class Retriever:
         if self.recipe.fusion is Fusion.RRF:
             return _reciprocal_ranks(dense, depth) + _reciprocal_ranks(sparse, depth)
         return self.recipe.dense_weight * dense + self.recipe.sparse_weight * sparse
-
-
-def _largest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Rows of the `count` largest positive scores and of all that equal the last of them."""
-    rows = np.flatnonzero(scores)
-    return rows[with_ties(scores[rows], count)]
 
 
 def _reciprocal_ranks(scores: NDArray[np.float64], depth: int) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from odqa.index.change import ChangeReport
 from odqa.index.generation import Generation, current
 from odqa.index.merged import MergedVectors
 from odqa.index.segment import Segment
-from odqa.index.terms import Bm25
+from odqa.index.terms import Bm25, Search, with_ties
 from odqa.recipes import Card
 from odqa.types import Document, Passage
 
@@ -294,20 +294,12 @@ class Index:
             scores[mine] = self._segments[number].vectors.scores(query, rows[mine] - self._begin(number))
         return scores
 
-    def sparse_scores(self, question: str) -> NDArray[np.float64]:
-        """BM25 of every row over what the question could reach at most, float64 (rows,), in [0, 1)."""
-        scores, reach = self._terms.scores(question)
-        return scores / reach if reach else scores
+    def sparse(self, question: str) -> Search:
+        """A question's terms looked up: scores of rows, and the rows of the largest scores."""
+        return self._terms.search(question)
 
     def _begin(self, number: int) -> int:
         return self._ends[number - 1] if number else 0
-
-
-def with_ties(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Places of the `count` largest scores and of all that equal the last of them."""
-    if len(scores) <= count:
-        return np.arange(len(scores))
-    return np.flatnonzero(scores >= np.partition(scores, -count)[-count])
 
 
 @cache

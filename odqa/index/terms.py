@@ -113,27 +113,113 @@ class Bm25:
         self._passages = sum(len(one) for one in lengths)
         total = sum(int(one.sum(dtype=np.int64)) for one in lengths)
         average = total / self._passages if total else 1.0
-        self._norms = [card.k1 * (1 - card.b + card.b * segment.lengths / average) for segment in segments]
+        self._norms = [
+            np.asarray(card.k1 * (1 - card.b + card.b * segment.lengths / average), np.float64) for segment in segments
+        ]
 
-    def scores(self, question: str) -> tuple[NDArray[np.float64], float]:
-        """BM25 of every passage, float64 (passages,), 0 for a removed one, and the most that any could reach.
-
-        `sum over terms of idf * tf / (tf + k1 * (1 - b + b * length / average))` with
-        `idf = ln(1 + (N - df + 0.5) / (df + 0.5))`; each fraction stays under 1, so the sum of idf over the
-        question's known terms bounds it.
-        """
-        scores = [np.zeros(len(segment.lengths)) for segment in self._segments]
-        reach = 0.0
+    def search(self, question: str) -> Search:
+        """Look a question's terms up."""
+        terms = []
         for term, repeats in sorted(Counter(self._analyzer.terms([question])[0]).items()):
             found = [_live(segment, segment.of(term)) for segment in self._segments]
             frequency = sum(len(rows) for rows, _ in found)
-            if not frequency:
-                continue
-            idf = repeats * np.log1p((self._passages - frequency + 0.5) / (frequency + 0.5))
-            reach += float(idf)
-            for (rows, counts), norm, total in zip(found, self._norms, scores, strict=True):
-                total[rows] += idf * counts / (counts + norm[rows])
-        return np.concatenate(scores) if scores else np.empty(0), reach
+            if frequency:
+                idf = repeats * np.log1p((self._passages - frequency + 0.5) / (frequency + 0.5))
+                terms.append(_Term(float(idf), found))
+        return Search(terms, self._norms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A term of a question: its idf times its repeats, and in each segment its rows, rising, and its counts there."""
+
+    weight: float
+    found: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]]
+
+
+class Search:
+    """One question over all live segments. BM25 here is a share of `reach`, the most that any passage could have.
+
+    BM25 is `sum over terms of idf * tf / (tf + k1 * (1 - b + b * length / average))` with
+    `idf = ln(1 + (N - df + 0.5) / (df + 0.5))`. Each fraction stays under 1, so that the sum of idf over the question's
+    known terms bounds it.
+    """
+
+    def __init__(self, terms: Sequence[_Term], norms: Sequence[NDArray[np.float64]]) -> None:
+        """Take terms that stand somewhere, and of each segment's passages what their length adds to a count."""
+        self.reach = sum(term.weight for term in terms)
+        self._terms = terms
+        self._norms = norms
+        self._ends = np.cumsum([len(norm) for norm in norms], dtype=np.int64)
+
+    def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Of the passages at `rows`, float64 (rows,), in [0, 1), 0 for a removed one; the same wherever they stand."""
+        scores = np.zeros(len(rows))
+        owners = np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(owners):
+            mine = np.flatnonzero(owners == number)
+            local = rows[mine] - self._begin(number)
+            for term in self._terms:
+                places, at = _where(term.found[number][0], local)
+                scores[mine[at]] += self._parts(term, number, places)
+        return scores / self.reach if self.reach else scores
+
+    def largest(self, count: int, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Rows of the `count` largest scores over 0 and of all that equal the last of them, of those `allowed`.
+
+        Terms are added from the heaviest on, until those left could lift no further passage to where `count` others
+        already are. Source: Turtle and Flood 1995, "Query evaluation: strategies and optimizations".
+        """
+        total = int(self._ends[-1]) if len(self._ends) else 0
+        partial, seen = np.zeros(total), np.zeros(total, dtype=np.bool_)
+        left = self.reach
+        rows, floor = np.empty(0, dtype=np.int64), 0.0
+        for term in sorted(self._terms, key=lambda term: -term.weight):
+            floor = _floor(partial[rows], count)
+            if floor > left + _ROUNDING:
+                break
+            left -= term.weight
+            for number, (local, _) in enumerate(term.found):
+                places = local + self._begin(number)
+                partial[places] += self._parts(term, number, slice(None))
+                seen[places] = True
+            rows = np.flatnonzero(seen if allowed is None else seen & allowed)
+        else:
+            floor, left = _floor(partial[rows], count), 0.0
+        near = rows[partial[rows] + left + _ROUNDING >= floor]
+        return near[with_ties(self.scores(near), count)]
+
+    def _begin(self, number: int) -> int:
+        return int(self._ends[number - 1]) if number else 0
+
+    def _parts(self, term: _Term, number: int, places: NDArray[np.int64] | slice) -> NDArray[np.float64]:
+        """What a term adds to the passages of the postings at `places` in a segment."""
+        rows, counts = (column[places] for column in term.found[number])
+        return np.asarray(term.weight * counts / (counts + self._norms[number][rows]))
+
+
+_ROUNDING = 1e-9
+"""More than sums of the same parts in another order differ by."""
+
+
+def with_ties(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Places of the `count` largest scores and of all that equal the last of them."""
+    if len(scores) <= count:
+        return np.arange(len(scores))
+    return np.flatnonzero(scores >= _floor(scores, count))
+
+
+def _floor(scores: NDArray[np.float64], count: int) -> float:
+    """The last of the `count` largest; 0 where there are fewer."""
+    return float(np.partition(scores, -count)[-count]) if len(scores) >= count else 0.0
+
+
+def _where(rows: NDArray[np.int32], wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places in `rows`, which rise, of those that are wanted, and their places among the wanted."""
+    places = np.searchsorted(rows, wanted)
+    places[places == len(rows)] = 0
+    at = np.flatnonzero(rows[places] == wanted) if len(rows) else np.empty(0, dtype=np.int64)
+    return places[at], at
 
 
 def _live(segment: Postings, place: slice) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -78,9 +78,9 @@ def _rankings(pairs: Pairs, recipe: RetrieverTrainingRecipe, terms: TermsCard) -
 def _by_terms(pairs: Pairs, terms: TermsCard) -> Iterator[list[int]]:
     bm25 = Bm25([Analyzer(terms).postings([one.context for one in pairs.passages])], terms)
     for one in pairs.questions:
-        scores, _ = bm25.scores(one.question)
-        best = _best(scores)
-        yield best[scores[best] > 0].tolist()
+        search = bm25.search(one.question)
+        rows = search.largest(DEPTH)
+        yield rows[_best(search.scores(rows))].tolist()
 
 
 def _by_vectors(pairs: Pairs, embedder: Embedder, vectors: NDArray[np.float32]) -> Iterator[list[int]]:
@@ -92,5 +92,7 @@ def _by_vectors(pairs: Pairs, embedder: Embedder, vectors: NDArray[np.float32]) 
 def _best(scores: NDArray[np.floating]) -> NDArray[np.int64]:
     """Rows of the `DEPTH` largest scores, best first."""
     count = min(DEPTH, len(scores))
+    if not count:
+        return np.empty(0, dtype=np.int64)
     rows = np.argpartition(-scores, count - 1)[:count]
     return rows[np.lexsort((rows, -scores[rows]))]

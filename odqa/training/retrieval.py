@@ -45,9 +45,8 @@ class Haystack:
         return self._recipe.dense_weight * dense + weight * sparse
 
     def _share(self, question: str) -> NDArray[np.float64]:
-        """BM25 of all paragraphs over the most that one could reach."""
-        scores, reach = self._bm25.scores(question)
-        return scores / reach if reach else scores
+        """BM25 of all paragraphs."""
+        return self._bm25.search(question).scores(np.arange(len(self._rows)))
 
     def _measured(self, scores: NDArray[np.floating], questions: Sequence[Question]) -> Mapping[str, float]:
         texts = list(self._rows)

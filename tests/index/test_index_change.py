@@ -36,7 +36,7 @@ def test_removed_documents_are_gone_from_all_sides() -> None:
     index = Index.open("made")
     assert set(held("made")) == {"a"}
     assert [passage.text for passage in index.passages()] == ["w1 w2", "w3"]
-    assert index.sparse_scores("w4 w5").max() == 0
+    assert index.sparse("w4 w5").reach == 0
     assert len(index.nearest(np.ones((1, 16), np.float32), 10)[0]) == 2
 
 

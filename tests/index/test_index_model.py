@@ -96,7 +96,8 @@ class IndexModel(RuleBasedStateMachine):
         np.testing.assert_allclose(np.sort(self.index.dense_scores(query, near))[::-1][: len(best)], best, atol=1e-6)
         everywhere = oracle([one.text for one in passages], fakes.CARD.terms, question)
         live = np.flatnonzero(self.index.rows())
-        np.testing.assert_allclose(self.index._terms.scores(question)[0][live], everywhere, atol=1e-6)
+        search = self.index.sparse(question)
+        np.testing.assert_allclose(search.scores(live) * search.reach, everywhere, atol=1e-6)
 
     @invariant()
     def holds_what_the_dictionary_holds(self) -> None:

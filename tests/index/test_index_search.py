@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from odqa.index import Index
 from odqa.index.segment import Segment
-from odqa.index.terms import Analyzer
+from odqa.index.terms import Analyzer, Bm25, with_ties
 from odqa.index.vectors import Codec, Vectors, unit
 from odqa.recipes import Card, TermsCard
 from odqa.types import Document
@@ -76,10 +76,35 @@ def test_sparse_search_is_bm25s(segment_passages: int, terms: TermsCard) -> None
     texts = [passage.text for passage in index.passages()]
     for question in [*QUESTIONS, documents[3].text]:
         expected = oracle(texts, terms, question)
-        found, reach = index._terms.scores(question)
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-        np.testing.assert_allclose(index.sparse_scores(question), expected / reach if reach else 0, atol=1e-6)
-        assert (index.sparse_scores(question) < 1).all()
+        search = index.sparse(question)
+        scores = search.scores(np.arange(len(texts)))
+        np.testing.assert_allclose(scores * search.reach, expected, atol=1e-6)
+        assert (scores < 1).all()
+        some = np.array([31, 2, 2, 39])
+        assert (search.scores(some) == scores[some]).all()
+
+
+@settings(PROPERTY, max_examples=100)
+@given(
+    documents=st.lists(st.lists(st.integers(0, 12), max_size=12), min_size=1, max_size=60),
+    question=st.lists(st.integers(0, 5), max_size=6),
+    count=st.integers(1, 20),
+    cut=st.integers(1, 40),
+    seed=st.integers(0, 2**32 - 1),
+    filtered=st.booleans(),
+)
+def test_the_largest_of_the_sparse_scores_are_found_without_looking_at_all(
+    documents: list[list[int]], question: list[int], count: int, cut: int, seed: int, filtered: bool
+) -> None:
+    """Words come the more often the smaller their number, so that the heavy terms settle most questions."""
+    texts = [" ".join(f"w{number * number // 30}" for number in words) for words in documents]
+    postings = [Analyzer(fakes.CARD.terms).postings(texts[begin : begin + cut]) for begin in range(0, len(texts), cut)]
+    search = Bm25(postings, fakes.CARD.terms).search(" ".join(f"w{number}" for number in question))
+    allowed = np.random.default_rng(seed).random(len(texts)) < 0.7 if filtered else None
+    scores = search.scores(np.arange(len(texts)))
+    scores[[] if allowed is None else ~allowed] = 0
+    positive = np.flatnonzero(scores)
+    assert search.largest(count, allowed).tolist() == positive[with_ties(scores[positive], count)].tolist()
 
 
 def test_row_i_is_the_same_passage_everywhere() -> None:
@@ -124,7 +149,7 @@ def test_retrieval_is_brute_force() -> None:
     texts = [passage.text for passage in passages]
     for question in QUESTIONS:
         dense = fakes.cosines(texts, fakes.vector(question))
-        sparse, reach = oracle(texts, fakes.CARD.terms, question), index._terms.scores(question)[1]
+        sparse, reach = oracle(texts, fakes.CARD.terms, question), index.sparse(question).reach
         fused = 0.3 * dense + 0.7 * (sparse / reach if reach else sparse)
         hits = fakes.retriever(index, candidates=500, dense_weight=0.3, sparse_weight=0.7).retrieve([question])[0]
         np.testing.assert_allclose([hit.score for hit in hits], np.sort(fused)[::-1][:10], atol=1e-6)

@@ -112,7 +112,7 @@ def test_a_lossy_codec_says_how_much_is_lost() -> None:
 
 def test_too_few_passages_for_a_codec() -> None:
     card = fakes.CARD.model_copy(update={"factory": "IVF64,Flat"})
-    with pytest.raises(ConfigError, match='"IVF64,Flat" can\'t be trained with 1 passages. Use "Flat"'):
+    with pytest.raises(ConfigError, match='"IVF64,Flat" can\'t be trained with 1 passage. Use "Flat"'):
         fakes.build("made", [Document("a", "w1")], card)
 
 
