@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -249,6 +250,13 @@ def load_card(name_or_path: str) -> Card:
         ConfigError: not found, not TOML, or a key or value is wrong.
     """
     return _load(Card, "indexes", name_or_path)
+
+
+def changed(table: M, instead: Mapping[str, object]) -> M:
+    """A table with other values in place of its own; those that are None leave them."""
+    return type(table).model_validate(
+        table.model_dump() | {key: value for key, value in instead.items() if value is not None}
+    )
 
 
 def find(kind: str, name_or_path: str) -> Path:

@@ -110,7 +110,8 @@ def _format_at(path: Path, source: str) -> Format:
 def _check_exists(path: Path, source: str) -> None:
     if not source or not path.exists():
         raise CorpusError(
-            f'No file or folder "{source}". For a data set of the hub, say --format datasets (from Python, format="datasets").'
+            f'No file or folder "{source}". For a data set of the hub, say --format datasets '
+            '(from Python, format="datasets").'
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from odqa.reader.calibration import Calibration, of_reader
 from odqa.recipes import ReaderRecipe
-from odqa.training.provenance import Provenance
+from odqa.training.provenance import TRAINING, Provenance
 
 READER_FILE = "reader.json"
 _ROWS = ("exact", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "total", "best_exact", "best_f1")
@@ -79,7 +79,7 @@ good. `best_*` is over all thresholds.
 |---|---|---|
 {scores}
 
-## Training
+{TRAINING}
 - {made.steps} steps of {made.effective_batch_size} windows on {made.devices} device(s), seed {made.seed}; these \
 weights are those after step {reader.step}.
 {made.facts}

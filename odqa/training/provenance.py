@@ -14,6 +14,9 @@ from odqa.training.data import DataFile, TrainingData
 from odqa.training.plan import Plan
 from odqa.training.run import RunFolder
 
+TRAINING = "## Training"
+"""Where a card begins to say how a model was trained."""
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -32,6 +35,7 @@ class Provenance:
     versions: Mapping[str, str]
     command: str
     half: bool
+    lineage: str
 
     @property
     def split_by(self) -> str:
@@ -40,7 +44,7 @@ class Provenance:
 
     @property
     def facts(self) -> str:
-        """The end of a card: versions, command, data files and the recipe, in Markdown."""
+        """The end of a card: versions, command, data files, the recipe and how the base was trained, in Markdown."""
         files = "\n".join(f"| `{file.name}` | {file.questions:,} | `{file.sha256}` |" for file in self.files)
         return f"""- Versions: {", ".join(f"{name} {version}" for name, version in self.versions.items())}.
 - Command: `{self.command}`
@@ -52,13 +56,12 @@ class Provenance:
 ## Recipe
 ```toml
 {self.recipe_toml.strip()}
-```"""
+```{self.lineage}"""
 
 
 def provenance(
     pipeline: str,
     training: TrainingRecipe | RetrieverTrainingRecipe,
-    base: Path,
     data: TrainingData,
     plan: Plan,
     folder: RunFolder,
@@ -66,15 +69,23 @@ def provenance(
     files: Sequence[str | Path],
     splits: str | Path | None,
     half: bool,
+    instead: Mapping[str, str | int | None],
     libraries: Sequence[str] = (),
 ) -> Provenance:
-    """Paths are cut down to names: a card travels further than the folders of one machine."""
+    """Paths are cut down to names: a card travels further than the folders of one machine.
+
+    `instead` are the recipe's values that others took the place of.
+    """
+    base = models.locate(training.base)
     options = ["--pipeline", Path(pipeline).name, *(part for file in files for part in ("--data", Path(file).name))]
+    options += [
+        part for key, value in instead.items() if value is not None for part in (f"--{key}", _short(str(value)))
+    ]
     options += ["--out", folder.root.name] + ([] if splits is None else ["--splits", Path(splits).name])
     return Provenance(
         pipeline=Path(pipeline).stem,
         recipe_toml=recipes.find("pipelines", pipeline).read_text(encoding="utf-8"),
-        base=training.base,
+        base=_short(training.base),
         base_sha256=models.fingerprint(base),
         files=data.files,
         splits_sha256=data.splits_sha256,
@@ -85,4 +96,19 @@ def provenance(
         versions=run.versions(*libraries),
         command=shlex.join(["odqa", "train", folder.part, *options, *(["--half"] if half else [])]),
         half=half,
+        lineage=_lineage(base),
     )
+
+
+def _short(name: str) -> str:
+    """A trained model as its run's folder and its own, anything else as it is."""
+    path = Path(name)
+    return "/".join(path.parts[-2:]) if path.is_dir() else name
+
+
+def _lineage(base: Path) -> str:
+    """What the card of a base that was trained here says about that."""
+    card = base / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    told = text.partition(TRAINING)[2].strip()
+    return f"\n\n{TRAINING} of its base\n{told}" if "Command: `odqa train" in told else ""

@@ -34,6 +34,7 @@ class _Job:
     """All that a training needs, checked."""
 
     name: str
+    instead: Mapping[str, str | int | None]
     recipe: TrainingRecipe
     reading: ReaderRecipe
     base: Base
@@ -48,6 +49,8 @@ def train_reader(
     data: Sequence[str | Path],
     out: str | Path,
     *,
+    base: str | None = None,
+    seed: int | None = None,
     splits: str | Path | None = None,
     resume: bool = False,
     half: bool = False,
@@ -63,6 +66,8 @@ def train_reader(
         pipeline: A recipe's name or `.toml` file; it needs a `[training]` table.
         data: Question files in SQuAD form, as `odqa.evaluation.dataset.load` takes them.
         out: The run's folder, new or empty.
+        base: A model to begin from in place of the recipe's, such as a trained one that is to learn from more data.
+        seed: In place of the recipe's.
         splits: JSON with article titles by purpose under "splits"; `select` and `calibrate` among them. Without it,
             articles are drawn with the recipe's seed.
         resume: Go on from the last checkpoint in `out`, bit for bit, or begin where there is none. A finished reader
@@ -79,7 +84,7 @@ def train_reader(
     folder = RunFolder(Path(out).absolute())
     if run.is_main():
         folder.check(resume=resume)
-    job = _prepare(pipeline, data, folder, splits)
+    job = _prepare(pipeline, data, folder, splits, {"base": base, "seed": seed})
     with _alone(folder):
         if run.is_main():
             folder.begin(_identity(job), {"versions": run.versions(), "plan": asdict(job.plan)})
@@ -91,11 +96,17 @@ def train_reader(
     return card.read_reader_file(folder.model)
 
 
-def _prepare(pipeline: str, files: Sequence[str | Path], folder: RunFolder, splits: str | Path | None) -> _Job:
+def _prepare(
+    pipeline: str,
+    files: Sequence[str | Path],
+    folder: RunFolder,
+    splits: str | Path | None,
+    instead: Mapping[str, str | int | None],
+) -> _Job:
     recipe = recipes.load_pipeline(pipeline)
-    training = recipe.training
-    if training is None:
+    if recipe.training is None:
         raise ConfigError(f'The pipeline "{pipeline}" has no [training] table, so its reader can\'t be trained.')
+    training = recipes.changed(recipe.training, instead)
     _check_installed()
     check_precision(training)
     base = open_base(training.base, recipe.reader)
@@ -103,7 +114,7 @@ def _prepare(pipeline: str, files: Sequence[str | Path], folder: RunFolder, spli
     with progress.bars(progress.enabled() and run.is_main()):
         features = build(examples(data.train, training), base.windower(recipe.reader))
     steps = plan(training, len(features), world_size=run.world_size())
-    return _Job(pipeline, training, recipe.reader, base, replace(data, train=()), features, steps, folder)
+    return _Job(pipeline, instead, training, recipe.reader, base, replace(data, train=()), features, steps, folder)
 
 
 def _check_installed() -> None:
@@ -235,8 +246,8 @@ def _last(job: _Job) -> Path:
 
 
 def _provenance(job: _Job, files: Sequence[str | Path], splits: str | Path | None, *, half: bool) -> Provenance:
-    given = (job.name, job.recipe, job.base.folder, job.data, job.plan, job.folder)
-    return provenance(*given, files=files, splits=splits, half=half)
+    given = (job.name, job.recipe, job.data, job.plan, job.folder)
+    return provenance(*given, files=files, splits=splits, half=half, instead=job.instead)
 
 
 def _wait_for_main() -> None:

@@ -39,6 +39,7 @@ class _Job:
     """All that a training needs, checked."""
 
     name: str
+    instead: Mapping[str, str | int | None]
     recipe: RetrieverTrainingRecipe
     search: RetrieverRecipe
     terms: TermsCard
@@ -55,6 +56,8 @@ def train_retriever(
     data: Sequence[str | Path],
     out: str | Path,
     *,
+    base: str | None = None,
+    seed: int | None = None,
     splits: str | Path | None = None,
     resume: bool = False,
     half: bool = False,
@@ -71,6 +74,8 @@ def train_retriever(
             the fused search are those of its `[retriever]` and of its index's card, where that is a built-in one.
         data: Question files in SQuAD form, as `odqa.evaluation.dataset.load` takes them.
         out: The run's folder, new or empty.
+        base: A model to begin from in place of the recipe's, such as a trained one that is to learn from more data.
+        seed: In place of the recipe's.
         splits: JSON with article titles by purpose under "splits"; `select` and `calibrate` among them. Without it,
             articles are drawn with the recipe's seed.
         resume: Go on from the last checkpoint in `out`, bit for bit, or begin where there is none. A finished embedder
@@ -86,7 +91,7 @@ def train_retriever(
     """
     folder = RunFolder(Path(out).absolute(), part="retriever")
     folder.check(resume=resume)
-    job = _prepare(pipeline, data, folder, splits)
+    job = _prepare(pipeline, data, folder, splits, {"base": base, "seed": seed})
     with folder.locked():
         versions = run.versions("sentence-transformers")
         folder.begin(_identity(job), {"versions": versions, "plan": asdict(job.plan)})
@@ -96,13 +101,19 @@ def train_retriever(
     return retriever_card.read_metrics(folder.model)
 
 
-def _prepare(pipeline: str, files: Sequence[str | Path], folder: RunFolder, splits: str | Path | None) -> _Job:
+def _prepare(
+    pipeline: str,
+    files: Sequence[str | Path],
+    folder: RunFolder,
+    splits: str | Path | None,
+    instead: Mapping[str, str | int | None],
+) -> _Job:
     whole = recipes.load_pipeline(pipeline)
-    recipe = whole.retriever_training
-    if recipe is None:
+    if whole.retriever_training is None:
         raise ConfigError(
             f'The pipeline "{pipeline}" has no [retriever_training] table, so its embedder can\'t be trained.'
         )
+    recipe = recipes.changed(whole.retriever_training, instead)
     _check_machine(recipe)
     if whole.retriever.mode is Mode.SPARSE:
         raise ConfigError(
@@ -115,7 +126,7 @@ def _prepare(pipeline: str, files: Sequence[str | Path], folder: RunFolder, spli
     plan = retriever_plan(recipe, len(order))
     terms = recipes.load_card(whole.index).terms if whole.index in recipes.names("indexes") else TermsCard()
     held = replace(data, train=())
-    return _Job(pipeline, recipe, whole.retriever, terms, base, held, pairs, order, plan, folder)
+    return _Job(pipeline, instead, recipe, whole.retriever, terms, base, held, pairs, order, plan, folder)
 
 
 def _check_machine(recipe: RetrieverTrainingRecipe) -> None:
@@ -245,5 +256,6 @@ def _last(job: _Job) -> Path:
 
 
 def _provenance(job: _Job, files: Sequence[str | Path], splits: str | Path | None, *, half: bool) -> Provenance:
-    given = (job.name, job.recipe, job.base.folder, job.data, job.plan, job.folder)
-    return provenance(*given, files=files, splits=splits, half=half, libraries=["sentence-transformers"])
+    given = (job.name, job.recipe, job.data, job.plan, job.folder)
+    more = ["sentence-transformers"]
+    return provenance(*given, files=files, splits=splits, half=half, instead=job.instead, libraries=more)

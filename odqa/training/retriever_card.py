@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from odqa.training.provenance import Provenance
+from odqa.training.provenance import TRAINING, Provenance
 from odqa.training.retrieval import CHOOSES
 
 METRICS_FILE = "metrics.json"
@@ -84,7 +84,7 @@ checkpoint and is a little too good; `calibrate` chose nothing. The base model m
 |---|---|---|---|---|
 {scores}
 
-## Training
+{TRAINING}
 - {made.steps} steps of {made.effective_batch_size} questions, seed {made.seed}; these weights are those after step \
 {trained.step}.
 {made.facts}

@@ -1,4 +1,4 @@
-"""Trains a tiny reader once undisturbed and once killed with -9 again and again. Run as a program, by a test.
+"""Trains a tiny reader or retriever once undisturbed and once killed with -9 again and again, as a program of a test.
 
 Torch is imported once, and each sitting is a forked child: nothing has started a thread before.
 """
@@ -15,9 +15,10 @@ import accelerate
 import safetensors.torch
 import transformers.models.bert.modeling_bert
 
-from odqa.training import card, checkpoints, course, loop, reader
+from odqa.training import card, checkpoints, course, loop, reader, retriever, retriever_card, retriever_loop
 
-PRELOADED = (accelerate, safetensors.torch, transformers.models.bert.modeling_bert, loop)
+PRELOADED = (accelerate, safetensors.torch, transformers.models.bert.modeling_bert, loop, retriever_loop)
+TRAIN = {"reader": reader.train_reader, "retriever": retriever.train_retriever}
 
 
 def kill() -> None:
@@ -59,28 +60,29 @@ def in_save(name: str) -> Callable[[], None]:
 
 def in_card() -> None:
     """Die when all but the card is written."""
-    card.write_card = lambda *_: kill()
+    card.write_card = retriever_card.write_card = lambda *_: kill()
 
 
-def sitting(arm: Callable[[], None], pipeline: str, data: str, splits: str, out: str) -> int:
+def sitting(arm: Callable[[], None], part: str, pipeline: str, data: str, splits: str, out: str) -> int:
     """One child's exit: 0, or minus the signal that ended it."""
     if (child := os.fork()) == 0:
         arm()
-        reader.train_reader(pipeline, [data], out, splits=splits, resume=True, save_every=3, log_every=1)
+        TRAIN[part](pipeline, [data], out, splits=splits, resume=True, save_every=3, log_every=1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main(pipeline: str, data: str, splits: str, root: str) -> None:
+def main(part: str, pipeline: str, data: str, splits: str, root: str) -> None:
     undisturbed, disturbed = f"{root}/undisturbed", f"{root}/disturbed"
-    if sitting(lambda: None, pipeline, data, splits, undisturbed) != 0:
+    given = (part, pipeline, data, splits)
+    if sitting(lambda: None, *given, undisturbed) != 0:
         sys.exit("the undisturbed run failed")
     kills = [at_step(step) for step in range(1, 9)]
     kills[6:6] = [in_save("checkpoint-6")]
     for arm in (*kills, in_save("checkpoint-8"), in_save("model"), in_card):
-        if sitting(arm, pipeline, data, splits, disturbed) != -signal.SIGKILL:
+        if sitting(arm, *given, disturbed) != -signal.SIGKILL:
             sys.exit("a sitting was not killed")
-    if sitting(lambda: None, pipeline, data, splits, disturbed) != 0:
+    if sitting(lambda: None, *given, disturbed) != 0:
         sys.exit("the last sitting failed")
 
 

@@ -149,6 +149,24 @@ def test_the_log_and_the_card_say_what_happened(tmp_path: Path) -> None:
     assert f"`{command}`" in card
 
 
+def test_a_trained_reader_learns_on_and_its_card_tells_both_trainings(tmp_path: Path) -> None:
+    base = make_bert(tmp_path / "base")
+    first = train(tmp_path, base, epochs=1)
+    pipeline = write_recipe(tmp_path / "still.toml", base, epochs=0.5, learning_rate=1e-12)
+    data, splits = tmp_path / "train.json", tmp_path / "splits.json"
+    options = {"splits": splits, "base": str(first.folder), "seed": 7}
+    second = train_reader(str(pipeline), [data], tmp_path / "more", **options)
+    before, after = (load_file(one.folder / "model.safetensors") for one in (first, second))
+    assert all(torch.allclose(after[name], tensor, atol=1e-6) for name, tensor in before.items())
+    card = (second.folder / "README.md").read_text()
+    command = "odqa train reader --pipeline still.toml --data train.json --base out/model --seed 7 --out more"
+    assert command in card and "seed 7;" in card and "trained from `out/model`" in card
+    told = card.partition("## Training of its base")[2]
+    assert "--pipeline tiny.toml" in told and (tmp_path / "tiny.toml").read_text().strip() in told
+    with pytest.raises(ConfigError, match="recipe had seed = 7, now seed = 42"):
+        train_reader(str(pipeline), [data], tmp_path / "more", resume=True, **options | {"seed": None})
+
+
 def test_nothing_is_said_unless_bars_are_asked_for(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     base = make_bert(tmp_path / "base")
     capfd.readouterr()

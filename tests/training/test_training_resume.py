@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from odqa.errors import ConfigError
 from odqa.training.reader import train_reader
+from tests.training import tiny_pairs
 from tests.training.tiny_bases import articles, make_bert, write_data, write_recipe, write_splits
 
 ROOT = Path(__file__).parents[2]
@@ -25,16 +28,34 @@ def rows(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def bytes_of(out: Path) -> dict[str, bytes]:
-    names = ["model/model.safetensors", "model/reader.json", "checkpoints/checkpoint-8/model.safetensors"]
-    names += ["checkpoints/checkpoint-8/average.safetensors"]
+READER_FILES = ("model/reader.json", "checkpoints/checkpoint-8/average.safetensors")
+RETRIEVER_FILES = ("model/metrics.json", "negatives.npy")
+
+
+def bytes_of(out: Path, *more: str) -> dict[str, bytes]:
+    names = ["model/model.safetensors", "checkpoints/checkpoint-8/model.safetensors", *more]
     return {name: (out / name).read_bytes() for name in names}
 
 
-def test_a_run_killed_at_every_step_gives_the_weights_of_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_reader_killed_at_every_step_has_the_weights_of_an_undisturbed_one(tmp_path: Path) -> None:
     make_bert(tmp_path / "base")
-    data, splits = write_data(tmp_path / "train.json"), write_splits(tmp_path / "splits.json")
-    command = [sys.executable, "-m", "tests.training.killed_run", recipe(tmp_path), data, splits, tmp_path]
+    write_data(tmp_path / "train.json")
+    check_killed_run("reader", recipe(tmp_path), tmp_path, READER_FILES)
+
+
+def test_a_retriever_killed_at_every_step_has_the_weights_of_an_undisturbed_one(tmp_path: Path) -> None:
+    """4 steps an epoch, dropout, negatives that the model itself found."""
+    base = tiny_pairs.make_embedder(tmp_path / "base")
+    write_data(tmp_path / "train.json", tiny_pairs.articles())
+    options = {"epochs": 2, "batch_size": 24, "negatives_from": "dense", "learning_rate": 5e-4}
+    pipeline = tiny_pairs.write_recipe(tmp_path / "tiny.toml", base, **options)
+    check_killed_run("retriever", pipeline, tmp_path, RETRIEVER_FILES)
+    assert (np.load(tmp_path / "disturbed/negatives.npy") >= 0).all()
+
+
+def check_killed_run(part: str, pipeline: Path, tmp_path: Path, files: Sequence[str]) -> None:
+    data, splits = tmp_path / "train.json", write_splits(tmp_path / "splits.json")
+    command = [sys.executable, "-m", "tests.training.killed_run", part, pipeline, data, splits, tmp_path]
     done = subprocess.run(
         [str(part) for part in command],
         cwd=ROOT,
@@ -45,7 +66,7 @@ def test_a_run_killed_at_every_step_gives_the_weights_of_an_undisturbed_one(tmp_
     )
     assert done.returncode == 0, done.stderr
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    assert bytes_of(disturbed) == bytes_of(undisturbed)
+    assert bytes_of(disturbed, *files) == bytes_of(undisturbed, *files)
     assert [row["step"] for row in rows(disturbed)] == [row["step"] for row in rows(undisturbed)]
     losses = [[row["loss"] for row in rows(out) if "loss" in row] for out in (undisturbed, disturbed)]
     assert losses[0] == losses[1]
