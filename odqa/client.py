@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx2
 
 from odqa.errors import OdqaError
-from odqa.types import Answer, Document, Evidence, Hit, Passage, PassageRead, Result
+from odqa.types import Answer, Document, Evidence, Hit, Passage, PassageRead, Result, Section
 
 T = TypeVar("T")
 
@@ -262,7 +262,8 @@ def _result(reply: dict[str, Any]) -> Result:
 
 
 def _hit(reply: dict[str, Any]) -> Hit:
-    return _record(Hit, {**reply, "passage": _record(Passage, reply)})
+    sections = (_record(Section, reply),) if reply["page"] is not None or reply["heading"] is not None else ()
+    return _record(Hit, {**reply, "passage": _record(Passage, {**reply, "sections": sections})})
 
 
 def _record(kind: type[T], reply: dict[str, Any]) -> T:

@@ -50,7 +50,16 @@ class Pipeline:
         opened = Index.open(recipe.index if index is None else index)
         reader = Reader(reader_recipe(recipe), device=device)
         fitted = find_calibration(recipe, reader)
-        return cls(Retriever(opened, recipe.retriever), reader, name=name, calibration=fitted)
+        return cls(Retriever(opened, recipe.retriever, device=device), reader, name=name, calibration=fitted)
+
+    def over(self, index: Index) -> Self:
+        """The same models, recipe and calibration over another index, or another generation of it.
+
+        Raises:
+            IndexMismatchError: the index was built with another embedder.
+        """
+        retriever = Retriever(index, self.retriever.recipe, embedder=self.retriever.embedder)
+        return type(self)(retriever, self.reader, name=self.name, calibration=self.calibration)
 
     def answer(
         self,

@@ -31,9 +31,14 @@ class Retriever:
     """Finds the passages of an index that may answer a question."""
 
     def __init__(
-        self, index: Index, recipe: RetrieverRecipe | None = None, *, embedder: Embedder | None = None
+        self,
+        index: Index,
+        recipe: RetrieverRecipe | None = None,
+        *,
+        embedder: Embedder | None = None,
+        device: str | None = None,
     ) -> None:
-        """Join an index and the embedder that built it (loaded here where None).
+        """Join an index and the embedder that built it (loaded here, on `device`, where None).
 
         Raises:
             IndexMismatchError: the index was built with another embedder.
@@ -42,10 +47,10 @@ class Retriever:
         """
         self.index = index
         self.recipe = RetrieverRecipe() if recipe is None else recipe
-        self._embedder = embedder
+        self.embedder = embedder
         if self.recipe.mode is not Mode.SPARSE:
-            self._embedder = Embedder(index.generation.embedder.name) if embedder is None else embedder
-            index.check_embedder(self._embedder)
+            self.embedder = Embedder(index.generation.embedder.name, device=device) if embedder is None else embedder
+            index.check_embedder(self.embedder)
         if self.recipe.gpu:
             index.merge(gpu=True)
 
@@ -81,9 +86,9 @@ class Retriever:
         return [self._scored(question, None, np.empty(0, np.int64), depth, where) for question in questions]
 
     def _vectors(self, questions: Sequence[str]) -> NDArray[np.float32]:
-        if self._embedder is None or self.recipe.mode is Mode.SPARSE:
+        if self.embedder is None or self.recipe.mode is Mode.SPARSE:
             return np.empty((0, 0), np.float32)
-        return self._embedder.embed_questions(questions)
+        return self.embedder.embed_questions(questions)
 
     def _scored(
         self, question: str, vector: NDArray[np.float32] | None, rows: NDArray[np.int64], depth: int, where: str | None

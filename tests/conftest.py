@@ -13,7 +13,7 @@ from odqa.pipeline import Pipeline
 from odqa.reader import Reader
 from odqa.recipes import ReaderRecipe, RetrieverRecipe
 from odqa.retriever import Retriever
-from odqa.types import Document
+from odqa.types import Document, Section
 from tests.tiny import TEXTS, make_embedder, make_reader
 
 
@@ -47,7 +47,10 @@ def reader(reader_folder: Path) -> Reader:
 
 @pytest.fixture(scope="session")
 def documents() -> list[Document]:
-    return [Document(f"d{number}", text, title=f"Title {number}") for number, text in enumerate(TEXTS)]
+    return [
+        Document(f"d{number}", text, title=f"Title {number}", sections=(Section(0, number + 1, "Top"),))
+        for number, text in enumerate(TEXTS)
+    ]
 
 
 @pytest.fixture

@@ -166,6 +166,14 @@ def test_a_calibration_gives_the_threshold_where_the_recipe_gives_none(pipeline:
     assert Pipeline(pipeline.retriever, own, calibration=fitted).null_threshold == 2.0
 
 
+def test_another_generation_is_asked_as_the_one_before(pipeline: Pipeline) -> None:
+    before = Pipeline(pipeline.retriever, pipeline.reader, name="mine", calibration=READ_LITTLE)
+    after = before.over(pipeline.retriever.index)
+    assert (after.name, after.calibration, after.reader) == ("mine", READ_LITTLE, pipeline.reader)
+    assert after.retriever.embedder is before.retriever.embedder
+    assert after.answer(QUESTIONS[0]).answers == before.answer(QUESTIONS[0]).answers
+
+
 def test_a_calibration_is_found_beside_the_reader_or_by_the_recipe(
     pipeline: Pipeline, reader_folder: Path, tmp_path: Path
 ) -> None:

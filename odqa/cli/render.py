@@ -38,7 +38,8 @@ def result(found: Result, *, timings: bool = False) -> None:
         _print(_no_answer(found))
     if timings:
         parts = ", ".join(f"{stage} {seconds * 1000:,.0f} ms" for stage, seconds in found.timings.items())
-        _print(_text(parts, "dim"))
+        read = f"{found.passages_read} of {counted(len(found.passages), 'passage')} read" if found.passages else ""
+        _print(_text(", ".join(part for part in (parts, read) if part), "dim"))
 
 
 def question(asked: str) -> None:

@@ -12,12 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from odqa import recipes
 from odqa.embedder import Embedder
 from odqa.index import Index
-from odqa.pipeline import Pipeline, reader_recipe
-from odqa.reader import Reader
-from odqa.retriever import Retriever
+from odqa.pipeline import Pipeline
 from odqa.runtime import default_device
 from odqa.service import journal
 from odqa.service.batcher import Batcher, Job
@@ -34,37 +31,19 @@ _WARM_UP = "What is this about?"
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A pipeline, the embedder in it, and how to load another one for the thread that writes.
+    """A pipeline, and how to load another embedder for the thread that writes.
 
     Tokenizers are not made for two threads at a time, so that each thread has an embedder of its own.
     """
 
     pipeline: Pipeline
-    embedder: Embedder
     load_embedder: Callable[[], Embedder]
 
     @classmethod
     def load(cls, name: str, *, index: str | None = None, device: str | None = None) -> Self:
-        """Load a recipe by its name or `.toml` path, over its own index or another.
-
-        Raises:
-            ConfigError: the recipe can't be found or is wrong.
-            StoredIndexError: the index can't be opened, or was built with another embedder.
-            ModelError: a model can't be found or loaded.
-        """
-        recipe = recipes.load_pipeline(name)
-        opened = Index.open(recipe.index if index is None else index)
-        load_embedder = partial(Embedder, opened.generation.embedder.name, device=device)
-        embedder = load_embedder()
-        retriever = Retriever(opened, recipe.retriever, embedder=embedder)
-        pipeline = Pipeline(retriever, Reader(reader_recipe(recipe), device=device), name=name)
-        return cls(pipeline, embedder, load_embedder)
-
-    def over(self, index: Index) -> Self:
-        """The same models over another generation of the index."""
-        old = self.pipeline
-        retriever = Retriever(index, old.retriever.recipe, embedder=self.embedder)
-        return replace(self, pipeline=Pipeline(retriever, old.reader, name=old.name))
+        """Load a recipe as `Pipeline.load` does, and raise as it does."""
+        pipeline = Pipeline.load(name, index=index, device=device)
+        return cls(pipeline, partial(Embedder, pipeline.retriever.index.generation.embedder.name, device=device))
 
 
 class Host:
@@ -160,7 +139,7 @@ class Host:
         with self._refreshing:
             index = self.index.refreshed()
             if index is not self.index:
-                self._loaded = self.loaded.over(index)
+                self._loaded = replace(self.loaded, pipeline=self.loaded.pipeline.over(index))
                 journal.event("reloaded", generation=index.generation.number, passages=len(index))
 
     def depth(self) -> tuple[int, int]:
@@ -195,7 +174,8 @@ class Host:
         return do(self.loaded.pipeline, works)
 
     def close(self) -> None:
-        """Answer what was accepted, then stop."""
+        """Answer what was accepted, then stop; models in loading are loaded first, since nothing can break that off."""
+        self._thread.join()
         if self._batcher is not None:
             self._batcher.close()
 

@@ -20,7 +20,7 @@ from odqa.service.settings import (
     MAX_TEXT_LENGTH,
     MAX_TOP_K,
 )
-from odqa.types import Abstain, Document, Evidence, Hit, Result, Section
+from odqa.types import Abstain, Document, Evidence, Hit, Result, Section, section_at
 
 
 def _whole(value: object) -> object:
@@ -245,6 +245,8 @@ class HitReply(_Reply):
     relevance: float
     dense: float | None
     sparse: float | None
+    page: int | None
+    heading: str | None
     metadata: dict[str, str | int | float | bool | None]
 
 
@@ -346,6 +348,7 @@ def result_body(result: Result, *, waited: float) -> dict[str, Any]:
 def hit_body(hit: Hit) -> dict[str, Any]:
     """A retrieved passage for the wire."""
     passage = hit.passage
+    section = section_at(passage.sections, passage.start)
     return {
         "document_id": passage.document_id,
         "title": passage.title,
@@ -356,6 +359,8 @@ def hit_body(hit: Hit) -> dict[str, Any]:
         "relevance": hit.relevance,
         "dense": hit.dense,
         "sparse": hit.sparse,
+        "page": section.page,
+        "heading": section.heading,
         "metadata": dict(passage.metadata),
     }
 

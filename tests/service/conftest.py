@@ -27,7 +27,7 @@ def loaded(
         Index.build("tiny", documents, embedder=embedder)
         index = Index.open("tiny")
     pipeline = Pipeline(Retriever(index, RetrieverRecipe(top_k=3), embedder=embedder), reader, name="tiny")
-    return Loaded(pipeline, embedder, lambda: Embedder(embedder.name, device="cpu"))
+    return Loaded(pipeline, lambda: Embedder(embedder.name, device="cpu"))
 
 
 @pytest.fixture(scope="module")

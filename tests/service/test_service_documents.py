@@ -42,7 +42,7 @@ def load(folder: Path, embedder: Embedder, reader: Reader, documents: list[Docum
 
     def made() -> Loaded:
         retriever = Retriever(Index.open("live"), RetrieverRecipe(top_k=3), embedder=embedder)
-        return Loaded(Pipeline(retriever, reader, name="live"), embedder, lambda: Embedder(embedder.name, device="cpu"))
+        return Loaded(Pipeline(retriever, reader, name="live"), lambda: Embedder(embedder.name, device="cpu"))
 
     return made
 

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from odqa.index import Index
-from odqa.pipeline import Pipeline
-from odqa.retriever import Retriever
 from odqa.service import create_app
 from odqa.service.host import Loaded
 from tests.service.server import ASK, Served, serving
@@ -45,13 +43,11 @@ def fuzzed(loaded: Loaded, tmp_path_factory: pytest.TempPathFactory, documents: 
     folder: Path = tmp_path_factory.mktemp("fuzzed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ODQA_HOME", str(folder))
-        Index.build("fuzzed", documents, embedder=loaded.embedder)
+        Index.build("fuzzed", documents, embedder=loaded.pipeline.retriever.embedder)
         index = Index.open("fuzzed")
 
     def load() -> Loaded:
-        old = loaded.pipeline
-        retriever = Retriever(index, old.retriever.recipe, embedder=loaded.embedder)
-        return Loaded(Pipeline(retriever, old.reader, name="fuzzed"), loaded.embedder, loaded.load_embedder)
+        return Loaded(loaded.pipeline.over(index), loaded.load_embedder)
 
     with serving(create_app(load)) as one:
         yield one

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ def logging_as_it_was() -> Iterator[None]:
 
 
 @contextmanager
-def program(made: dict[str, str], *arguments: str) -> Iterator[Program]:
+def program(made: dict[str, str], *arguments: str, ready: bool = True) -> Iterator[Program]:
     command = [
         sys.executable,
         "-m",
@@ -92,7 +93,8 @@ def program(made: dict[str, str], *arguments: str) -> Iterator[Program]:
             found = re.search(r"http://\S+", process.stdout.readline())
             assert found, "".join(one.log)
             one.url = found.group()
-            until(one.ready, 60)
+            if ready:
+                until(one.ready, 60)
             yield one
         finally:
             process.kill()
@@ -109,6 +111,13 @@ def test_it_answers_logs_and_ends_in_peace(made: dict[str, str]) -> None:
     assert line["asked"] == [QUESTION["question"]]
     assert {"queue", "retrieve", "read"} == set(line["timings"])  # type: ignore[call-overload]
     assert next(event["event"] for event in one.events()) == "ready"
+
+
+def test_it_ends_in_peace_while_it_loads(made: dict[str, str]) -> None:
+    with program(made, ready=False) as one:
+        time.sleep(0.5)
+        one.process.send_signal(signal.SIGTERM)
+        assert one.process.wait(30) == 0
 
 
 def test_what_was_acknowledged_survives_a_kill(

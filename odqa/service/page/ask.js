@@ -92,6 +92,7 @@ function show(found, seconds) {
   document.title = `${found.question} – odqa`;
   results.replaceChildren(...(found.no_answer ? none(found) : found.answers.map(answer)));
   const stages = Object.entries(found.timings).map(([stage, took]) => `${stage} ${milliseconds(took)}`);
+  if (found.passages.length) stages.push(`${found.passages_read} of ${plural(found.passages.length, "passage")} read`);
   const outcome = found.no_answer ? "No answer" : plural(found.answers.length, "answer");
   tell(`${outcome} in ${plural(found.passages.length, "passage")} · ${seconds.toFixed(seconds < 10 ? 2 : 0)} s`);
   $("footer").textContent =
@@ -163,7 +164,7 @@ function none(found) {
   const made = copy("none-template");
   const count = found.passages.length;
   made.querySelector(".reason").textContent = count
-    ? `None of the ${plural(count, "passage")} that were read holds an answer sure enough to be shown. ` +
+    ? `None of the ${plural(count, "passage")} found holds an answer sure enough to be shown. ` +
       `Probability that there is none: ${percent(found.no_answer_probability)} %.`
     : "Nothing in these documents comes near the question.";
   const anyway = made.querySelector(".anyway");
