@@ -13,12 +13,20 @@ from odqa.cli import options
 if TYPE_CHECKING:
     from odqa.bench import Report
 
-_data = click.option("--data", help="Questions with their passages: a file in SQuAD form, or the name of a data set.")
-_device = click.option("--device", help="Where the models run: cpu, openvino, cuda; the best there is by default.")
-_index = click.option("--index", help="An index instead of the recipe's.")
+_data = click.option(
+    "--data", metavar="DATA", help="Questions with their passages: a file in SQuAD form, or the name of a data set."
+)
+_device = click.option(
+    "--device", metavar="DEVICE", help="Where the models run: cpu, openvino, cuda; the best there is by default."
+)
+_index = click.option("--index", metavar="NAME", help="An index instead of the recipe's.")
 _questions = click.argument("questions", nargs=-1)
-_rounds = click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Turns of each.")
-_top_k = click.option("--top-k", type=click.IntRange(min=1), default=10, show_default=True, help="Passages a question.")
+_rounds = click.option(
+    "--rounds", type=click.IntRange(min=1), metavar="N", default=3, show_default=True, help="Turns of each."
+)
+_top_k = click.option(
+    "--top-k", type=click.IntRange(min=1), metavar="N", default=10, show_default=True, help="Passages a question."
+)
 _against = click.option(
     "--against",
     multiple=True,
@@ -28,7 +36,7 @@ _against = click.option(
 
 
 def _number(option: str, default: int, text: str) -> Callable[..., Any]:
-    return click.option(option, type=click.IntRange(min=1), default=default, show_default=True, help=text)
+    return click.option(option, type=click.IntRange(min=1), metavar="N", default=default, show_default=True, help=text)
 
 
 @click.group()
@@ -40,8 +48,8 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--model", help="A sentence-transformers model; the built-in one by default.")
-@click.option("--data", help="Source of the passages; the bundled corpus by default.")
+@click.option("--model", metavar="MODEL", help="A sentence-transformers model; the built-in one by default.")
+@click.option("--data", metavar="SOURCE", help="Source of the passages; the bundled corpus by default.")
 @_number("--passages", 500, "Passages to embed.")
 @_rounds
 @_device

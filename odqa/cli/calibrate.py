@@ -15,14 +15,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @options.pipeline
-@click.option("--index", help="The index to ask; without it one is built of the held-out articles.")
-@click.option("--data", required=True, help="Questions in SQuAD form that the models were not trained with.")
-@click.option("--splits", type=click.Path(path_type=Path), help="JSON with the titles held out, by purpose.")
-@click.option("--top-k", type=click.IntRange(min=1), help="Passages to read; the recipe's number without it.")
+@click.option("--index", metavar="NAME", help="The index to ask; without it one is built of the held-out articles.")
 @click.option(
-    "--confidence", type=click.FloatRange(0.5, 0.999), default=0.9, show_default=True, help="Of each promised risk."
+    "--data", required=True, metavar="DATA", help="Questions in SQuAD form that the models were not trained with."
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The JSON file to write.")
+@click.option(
+    "--splits", type=click.Path(path_type=Path), metavar="FILE", help="JSON with the titles held out, by purpose."
+)
+@click.option(
+    "--top-k", type=click.IntRange(min=1), metavar="N", help="Passages to read; the recipe's number without it."
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0.5, 0.999),
+    metavar="P",
+    default=0.9,
+    show_default=True,
+    help="Of each promised risk.",
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", required=True, help="The JSON file to write.")
 def calibrate(pipeline: str, out: Path, **settings: Any) -> None:
     """Fit thresholds, probabilities and promised risks.
 

@@ -171,15 +171,38 @@ def compare(first: Path, second: Path, max_drops: tuple[str, ...], seed: int, as
     metavar="MODEL",
     help="Reader to hold against the recipe: a folder or a name; the recipe's own without it.",
 )
+@click.option(
+    "--train",
+    "files",
+    multiple=True,
+    metavar="DATA",
+    help="Train the recipe's reader on these questions first, in OUT-training, where an interrupted training goes on.",
+)
+@click.option(
+    "--splits",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="JSON with the titles held out of training, by purpose.",
+)
 @options.as_json
-def reproduce(name: str, data: str, out: Path, model: str | None, as_json: bool) -> None:
+def reproduce(
+    name: str, data: str, out: Path, model: str | None, files: tuple[str, ...], splits: Path | None, as_json: bool
+) -> None:
     """Hold the reader of the recipe NAME against its expected scores.
 
     The exit code is 1 where a score falls short by more than the recipe's tolerance.
     """
     from odqa.evaluation.reproduce import reproduce as run
 
-    found = run(name, data, out, model=model, command=_command())
+    if files and model is not None:
+        raise click.UsageError("--model and --train exclude each other: a reader is given, or trained.")
+
+    def trained() -> str:
+        from odqa.training.reader import train_reader
+
+        return str(train_reader(name, files, out.with_name(f"{out.name}-training"), splits=splits, resume=True).folder)
+
+    found = run(name, data, out, model=model, train=trained if files else None, command=_command())
     if as_json:
         click.echo(json.dumps(asdict(found), ensure_ascii=False, indent=2))
     else:

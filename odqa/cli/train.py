@@ -11,16 +11,24 @@ import click
 from odqa.cli import options
 
 _data = click.option(
-    "--data", required=True, multiple=True, help="Questions in SQuAD form; give it again for more files."
+    "--data",
+    required=True,
+    multiple=True,
+    metavar="DATA",
+    help="Questions in SQuAD form; give it again for more files.",
 )
-_out = click.option("--out", required=True, type=click.Path(path_type=Path), help="The run's folder, new or empty.")
-_splits = click.option("--splits", type=click.Path(path_type=Path), help="JSON with the titles held out, by purpose.")
+_out = click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="The run's folder, new or empty."
+)
+_splits = click.option(
+    "--splits", type=click.Path(path_type=Path), metavar="FILE", help="JSON with the titles held out, by purpose."
+)
 _resume = click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 _base = click.option("--base", metavar="MODEL", help="Begin from this model, such as a trained one, not the recipe's.")
-_seed = click.option("--seed", type=click.IntRange(min=0), help="In place of the recipe's.")
+_seed = click.option("--seed", type=click.IntRange(min=0), metavar="N", help="In place of the recipe's.")
 _half = click.option("--half", is_flag=True, help="Write the weights in half precision.")
 _save_every = click.option(
-    "--save-every", type=click.IntRange(min=1), default=200, show_default=True, help="Steps a checkpoint."
+    "--save-every", type=click.IntRange(min=1), metavar="N", default=200, show_default=True, help="Steps a checkpoint."
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,15 @@ class Reproduction:
     comparisons: tuple[Comparison, ...]
 
 
-def reproduce(name: str, data: str, out: Path, *, model: str | None = None, command: str = "") -> Reproduction:
+def reproduce(
+    name: str,
+    data: str,
+    out: Path,
+    *,
+    model: str | None = None,
+    train: Callable[[], str] | None = None,
+    command: str = "",
+) -> Reproduction:
     """Evaluate a recipe's reader, write the report, and hold its scores against the expected ones.
 
     Args:
@@ -46,6 +54,7 @@ def reproduce(name: str, data: str, out: Path, *, model: str | None = None, comm
         data: The questions that the expected scores speak of, as `dataset.load` takes them.
         out: Folder for the report.
         model: Another reader to hold against the recipe.
+        train: Makes that reader and says its folder; called once all else is checked.
         command: For the record.
 
     Raises:
@@ -55,9 +64,10 @@ def reproduce(name: str, data: str, out: Path, *, model: str | None = None, comm
     """
     recipe = recipes.load_pipeline(name)
     expected = _expected(recipe.expected, name)
-    reader = reader_recipe(recipe) if model is None else recipe.reader.model_copy(update={"model": model})
     prepare(out, "reader")
     _check(load(data), expected)
+    model = model if train is None else train()
+    reader = reader_recipe(recipe) if model is None else recipe.reader.model_copy(update={"model": model})
     report = evaluate_to_folder(reader, data, out, command=command)
     comparisons = compare(report.scores, expected)
     reached = all(one.reached for one in comparisons)

@@ -14,6 +14,7 @@ from odqa.evaluation.reproduce import compare
 from odqa.reader import Reader
 from odqa.recipes import ExpectedScores
 from tests.evaluation import made
+from tests.training import tiny_bases
 
 READER = '[reader]\nmodel = "{}"\nmax_length = 48\ndoc_stride = 16\nmax_answer_length = 8\n'
 
@@ -101,6 +102,22 @@ def test_reproduce_with_another_model(data: Path, reader: Reader, scores: dict[s
     done = run("reproduce", path, "--data", data, "--out", tmp_path / "out", "--model", reader.recipe.model, "--json")
     assert done.exit_code == 0
     assert json.loads(done.stdout)["model"] == reader.recipe.model
+
+
+def test_reproduce_trains_first(tmp_path: Path) -> None:
+    questions, splits = (
+        tiny_bases.write_data(tmp_path / "train.json"),
+        tiny_bases.write_splits(tmp_path / "splits.json"),
+    )
+    path = tiny_bases.write_recipe(tmp_path / "tiny.toml", tiny_bases.make_bert(tmp_path / "base"), epochs=0.5)
+    path.write_text(path.read_text() + '[expected]\nexact = 0\nf1 = 0\nsource = "a paper"\n')
+    given = ("reproduce", path, "--data", questions, "--out", tmp_path / "out", "--train", questions)
+    for _ in range(2):
+        done = run(*given, "--splits", splits, "--json")
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["model"] == str(tmp_path / "out-training/model")
+    both = run(*given, "--model", tmp_path / "out-training/model")
+    assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)
 
 
 def test_a_recipe_that_promises_nothing(data: Path, reader: Reader, tmp_path: Path) -> None:
