@@ -208,10 +208,15 @@ class PassageCard(_Table):
 
 
 class TermsCard(_Table):
-    """How text becomes the terms of BM25; `stemmer` and `stop_words` are languages, or empty for none."""
+    """How text becomes the terms of BM25; `stemmer` and `stop_words` are languages, or empty for none.
+
+    `pairs` is the weight of pairs of neighbouring words against single ones; 0 leaves them out, and the terms of an
+    index become several times smaller.
+    """
 
     stemmer: str = "english"
     stop_words: str = "english"
+    pairs: Annotated[float, Field(ge=0)] = 0.3
     k1: Annotated[float, Field(ge=0)] = 1.5
     b: Share = 0.75
 

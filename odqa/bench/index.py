@@ -20,7 +20,7 @@ from odqa.bench.report import Report
 from odqa.corpus import read_documents
 from odqa.embedder import Embedder
 from odqa.index import Index, build, files, store, tuning
-from odqa.recipes import Card, Mode, RetrieverRecipe
+from odqa.recipes import Card, Mode, RetrieverRecipe, TermsCard
 from odqa.retriever import Retriever
 from odqa.types import Document, Passage
 
@@ -59,7 +59,7 @@ def _measured(passages: int, factory: str) -> dict[str, Any]:
 
 
 def _card(factory: str) -> Card:
-    return Card(factory=factory)
+    return Card(factory=factory, terms=TermsCard(pairs=0))  # made-up text has hardly a pair of words twice
 
 
 class _Maker:

@@ -46,8 +46,21 @@ class Postings:
         return slice(int(self.starts[place]), int(self.starts[place + 1])) if known else slice(0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """Terms as they stand in texts: those of `rows[i]` by its number, which is a place in `names`; int64 (tokens,)."""
+
+    rows: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    names: Sequence[str]
+
+
 class Analyzer:
-    """Text to terms: lower-cased words of two letters or more, without stop words, stemmed."""
+    """Text to terms: lower-cased words of two letters or more, without stop words, stemmed; and pairs of neighbours.
+
+    A pair is two neighbouring words of which at most one is a stop word, where the card gives pairs a weight.
+    Source: Chen et al. 2017, "Reading Wikipedia to Answer Open-Domain Questions", section 3.1.
+    """
 
     def __init__(self, card: TermsCard) -> None:
         """Check the card's languages.
@@ -59,45 +72,65 @@ class Analyzer:
         from bm25s.tokenization import _infer_stopwords
 
         try:
-            self._stop_words = list(_infer_stopwords(card.stop_words)) if card.stop_words else []
+            self._stop_words = frozenset(_infer_stopwords(card.stop_words)) if card.stop_words else frozenset()
         except ValueError as error:
             raise ConfigError(f'terms.stop_words is "{card.stop_words}": {error}') from None
         if card.stemmer and card.stemmer not in Stemmer.algorithms():
             raise ConfigError(f'terms.stemmer is "{card.stemmer}"; known: {", ".join(Stemmer.algorithms())}.')
         self._stemmer = Stemmer.Stemmer(card.stemmer) if card.stemmer else None
+        self._pairs = card.pairs > 0
 
     def terms(self, texts: Sequence[str]) -> list[list[str]]:
-        """The terms of each text, in order, repeated as they stand."""
-        numbers, names = self._numbered(texts)
-        return [[names[number] for number in found] for found in numbers]
+        """The terms of each text, repeated as they stand, words before pairs."""
+        found: list[list[str]] = [[] for _ in texts]
+        tokens = self._tokens(texts)
+        for row, number in zip(tokens.rows.tolist(), tokens.numbers.tolist(), strict=True):
+            found[row].append(tokens.names[number])
+        return found
 
-    def _numbered(self, texts: Sequence[str]) -> tuple[list[list[int]], list[str]]:
-        """The terms of each text as numbers, and the term of each number."""
+    def _tokens(self, texts: Sequence[str]) -> _Tokens:
         from bm25s import tokenize
 
-        found = tokenize(
-            list(texts), stopwords=self._stop_words, stemmer=self._stemmer, return_ids=True, show_progress=False
+        found = tokenize(list(texts), stopwords=[], return_ids=True, show_progress=False)
+        words = sorted(found.vocab, key=found.vocab.__getitem__)
+        stems, stem_of = self._stems(words)
+        stops = np.array([word in self._stop_words for word in words], dtype=np.bool_)
+        rows = np.repeat(np.arange(len(texts)), [len(one) for one in found.ids])
+        places = np.fromiter(chain.from_iterable(found.ids), dtype=np.int64, count=len(rows))
+        single = ~stops[places]
+        numbers = stem_of[places]
+        if not self._pairs:
+            return _Tokens(rows[single], numbers[single], stems)
+        near = (rows[:-1] == rows[1:]) & (single[:-1] | single[1:])
+        keys, pairs = np.unique(numbers[:-1][near] * len(stems) + numbers[1:][near], return_inverse=True)
+        firsts, seconds = np.divmod(keys, max(1, len(stems)))
+        names = [*stems, *(f"{stems[one]} {stems[two]}" for one, two in zip(firsts, seconds, strict=True))]
+        return _Tokens(
+            np.concatenate([rows[single], rows[:-1][near]]),
+            np.concatenate([numbers[single], pairs + len(stems)]),
+            names,
         )
-        names = [""] * (max(found.vocab.values(), default=-1) + 1)
-        for term, number in found.vocab.items():
-            names[number] = term
-        return found.ids, names
+
+    def _stems(self, words: list[str]) -> tuple[list[str], NDArray[np.int64]]:
+        """The distinct stems, and the place of each word's."""
+        stemmed = self._stemmer.stemWords(words) if self._stemmer else words
+        stems = sorted(set(stemmed))
+        places = {stem: place for place, stem in enumerate(stems)}
+        return stems, np.array([places[stem] for stem in stemmed], dtype=np.int64)
 
     def postings(self, texts: Sequence[str]) -> Postings:
         """Count the terms of a segment's passages."""
-        passages, names = self._numbered(texts)
-        lengths = np.array([len(found) for found in passages], dtype=np.int32)
-        given = np.fromiter(chain.from_iterable(passages), dtype=np.int64, count=int(lengths.sum()))
-        used = np.unique(given)
-        vocabulary = sorted(names[number] for number in used)
-        ranks = {term: rank for rank, term in enumerate(vocabulary)}
-        places = np.array([ranks[names[number]] for number in used], dtype=np.int64)
-        rows = np.repeat(np.arange(len(passages), dtype=np.int64), lengths)
-        width = max(1, len(passages))
-        keys, counts = np.unique(places[np.searchsorted(used, given)] * width + rows, return_counts=True)
+        tokens = self._tokens(texts)
+        used = np.unique(tokens.numbers)
+        order = sorted(used.tolist(), key=tokens.names.__getitem__)
+        ranks = np.empty(len(tokens.names), dtype=np.int64)
+        ranks[order] = np.arange(len(order))
+        width = max(1, len(texts))
+        keys, counts = np.unique(ranks[tokens.numbers] * width + tokens.rows, return_counts=True)
         owners, rows = np.divmod(keys, width)
-        starts = np.searchsorted(owners, np.arange(len(vocabulary) + 1))
-        stored = pa.array(vocabulary, pa.large_string())
+        starts = np.searchsorted(owners, np.arange(len(order) + 1))
+        stored = pa.array([tokens.names[number] for number in order], pa.large_string())
+        lengths = np.bincount(tokens.rows, minlength=len(texts)).astype(np.int32)
         return Postings(stored, starts, rows.astype(np.int32), counts.astype(np.int32), lengths)
 
 
@@ -124,14 +157,18 @@ class Bm25:
             found = [_live(segment, segment.of(term)) for segment in self._segments]
             frequency = sum(len(rows) for rows, _ in found)
             if frequency:
-                idf = repeats * np.log1p((self._passages - frequency + 0.5) / (frequency + 0.5))
-                terms.append(_Term(float(idf), found))
+                idf = np.log1p((self._passages - frequency + 0.5) / (frequency + 0.5))
+                weight = self._card.pairs if " " in term else 1.0
+                terms.append(_Term(float(weight * repeats * idf), found))
         return Search(terms, self._norms)
 
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """A term of a question: its idf times its repeats, and in each segment its rows, rising, and its counts there."""
+    """A term of a question: its rows, rising, and its counts there, for each segment.
+
+    Its weight is its idf times its repeats, that of a pair also times the card's `pairs`.
+    """
 
     weight: float
     found: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]]
@@ -141,8 +178,8 @@ class Search:
     """One question over all live segments. BM25 here is a share of `reach`, the most that any passage could have.
 
     BM25 is `sum over terms of idf * tf / (tf + k1 * (1 - b + b * length / average))` with
-    `idf = ln(1 + (N - df + 0.5) / (df + 0.5))`. Each fraction stays under 1, so that the sum of idf over the question's
-    known terms bounds it.
+    `idf = ln(1 + (N - df + 0.5) / (df + 0.5))`, that of a pair times the card's `pairs`. Each fraction stays under 1,
+    so that the sum of idf over the question's known terms bounds it.
     """
 
     def __init__(self, terms: Sequence[_Term], norms: Sequence[NDArray[np.float64]]) -> None:

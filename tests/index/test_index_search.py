@@ -52,19 +52,21 @@ def test_a_query_of_zeros_finds_without_error(tmp_path) -> None:
 
 
 def oracle(texts: list[str], card: TermsCard, question: str) -> np.ndarray:
-    """bm25s over all passages, on the same terms."""
+    """bm25s over all passages, on the same terms, words and pairs apart."""
     analyzer = Analyzer(card)
     model = bm25s.BM25(method="lucene", k1=card.k1, b=card.b, dtype="float64")
     model.index(analyzer.terms(texts), show_progress=False)
-    terms = [term for term in analyzer.terms([question])[0] if term in model.vocab_dict]
-    return model.get_scores(terms) if terms else np.zeros(len(texts))
+    asked = [term for term in analyzer.terms([question])[0] if term in model.vocab_dict]
+    sides = [[term for term in asked if " " not in term], [term for term in asked if " " in term]]
+    words, pairs = (model.get_scores(terms) if terms else np.zeros(len(texts)) for terms in sides)
+    return words + card.pairs * pairs
 
 
 @pytest.mark.parametrize("segment_passages", [3, 1000])
 @pytest.mark.parametrize(
     "terms",
     [
-        TermsCard(stemmer="", stop_words=""),
+        TermsCard(stemmer="", stop_words="", pairs=0),
         TermsCard(k1=0.4, b=0.7),
         TermsCard(stemmer="german", stop_words="german", b=0.0),
     ],
@@ -105,6 +107,14 @@ def test_the_largest_of_the_sparse_scores_are_found_without_looking_at_all(
     scores[[] if allowed is None else ~allowed] = 0
     positive = np.flatnonzero(scores)
     assert search.largest(count, allowed).tolist() == positive[with_ties(scores[positive], count)].tolist()
+
+
+def test_terms_by_hand() -> None:
+    texts = ["The Normans' raids on the river Seine, a river", "", "seine a"]
+    words = [["norman", "raid", "river", "sein", "river"], [], ["sein"]]
+    pairs = [["the norman", "norman raid", "raid on", "the river", "river sein", "sein river"], [], []]
+    assert Analyzer(TermsCard(pairs=0)).terms(texts) == words
+    assert Analyzer(TermsCard()).terms(texts) == [one + two for one, two in zip(words, pairs, strict=True)]
 
 
 def test_row_i_is_the_same_passage_everywhere() -> None:
