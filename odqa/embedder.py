@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from odqa import models, progress
 from odqa.errors import ModelError
 from odqa.runtime import OPENVINO, Kind, default_device, load_engine, pad, token_batches
+from odqa.text import sentences
 
 _STEP = 256
+_SENTENCE_TOKENS = 3
+"""A sentence has at least so many; what is shorter, such as the number of a list's item, says too little."""
+
+_States = tuple[NDArray[np.int64], Sequence[Encoding], NDArray[np.float32], NDArray[np.int64]]
+"""Rows of a batch, their encodings, the states of their tokens, and which of these are no padding."""
 
 
 class Embedder:
@@ -62,6 +68,21 @@ class Embedder:
             vectors = self._encoder.encode(list(unique), "document", tick.advance)
         return vectors[[unique[text] for text in passages]]
 
+    def embed_sentences(
+        self, passages: Sequence[str], *, description: str = "Embedding"
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """What `embed_passages` gives, and unit vectors of each passage's sentences, float32 (sentences, dimensions).
+
+        A sentence's vector is pooled from its tokens' states in the whole passage, so that it costs no more. A passage
+        has at least one: its own vector, where it has no longer sentence or the model doesn't pool by the mean.
+        Source: Günther et al. 2024, "Late chunking: contextual chunk embeddings using long-context embedding models".
+        """
+        unique = {text: row for row, text in enumerate(dict.fromkeys(passages))}
+        with progress.bar(description, total=len(unique), unit="passages") as tick:
+            vectors, parts = self._encoder.encode_sentences(list(unique), tick.advance)
+        rows = [unique[text] for text in passages]
+        return vectors[rows], [parts[row] for row in rows]
+
 
 class _Encoder(Protocol):
     dimension: int
@@ -70,6 +91,11 @@ class _Encoder(Protocol):
 
     def encode(self, texts: Sequence[str], role: str, done: Callable[[int], None]) -> NDArray[np.float32]:
         """Unit vectors of queries or documents; `done` is told how many more are finished."""
+
+    def encode_sentences(
+        self, texts: Sequence[str], done: Callable[[int], None]
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Unit vectors of documents, and those of each one's sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +123,51 @@ class _Pooled:
 
     def encode(self, texts: Sequence[str], role: str, done: Callable[[int], None]) -> NDArray[np.float32]:
         """See `_Encoder`."""
-        prompt = self._recipe.prompts.get(role) or ""
-        encodings = self.tokenizer.encode_batch([prompt + text for text in texts])
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for rows, _, states, mask in self._states(texts, self._prompt(role)):
+            vectors[rows] = self._pool(states, mask)
+            done(len(rows))
+        return vectors
+
+    def encode_sentences(
+        self, texts: Sequence[str], done: Callable[[int], None]
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """See `_Encoder`."""
+        prompt = self._prompt("document")
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        parts = dict[int, NDArray[np.float32]]()
+        for rows, encodings, states, mask in self._states(texts, prompt):
+            vectors[rows] = self._pool(states, mask)
+            for row, encoding, state in zip(rows, encodings, states, strict=True):
+                offsets = np.array(encoding.offsets) - len(prompt)
+                parts[row] = self._sentences(texts[row], offsets, state[: len(offsets)], vectors[row])
+            done(len(rows))
+        return vectors, [parts[row] for row in range(len(texts))]
+
+    def _prompt(self, role: str) -> str:
+        return self._recipe.prompts.get(role) or ""
+
+    def _states(self, texts: Sequence[str], prompt: str) -> Iterator[_States]:
+        encodings = self.tokenizer.encode_batch([prompt + text for text in texts])
         for rows in token_batches([len(encoding.ids) for encoding in encodings], self._engine.max_tokens):
             chosen = [encodings[row] for row in rows]
             batch = pad([one.ids for one in chosen], [one.type_ids for one in chosen], self._pad_id)
             (states,) = self._engine.run(batch)
-            vectors[rows] = self._pool(states, batch.mask)
-            done(len(rows))
-        return vectors
+            yield rows, chosen, states, batch.mask
+
+    def _sentences(
+        self, text: str, offsets: NDArray[np.int64], states: NDArray[np.float32], whole: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Mean states of the tokens of each sentence, scaled to length 1; special tokens have no characters."""
+        if self._recipe.pooling != "mean":
+            return whole[None]
+        real = (offsets[:, 0] >= 0) & (offsets[:, 1] > offsets[:, 0])
+        begins = [begin for begin, _ in sentences(text)]
+        owners = np.searchsorted(begins, offsets[real, 0], side="right") - 1
+        members = np.arange(len(begins))[:, None] == owners
+        pooled = members[members.sum(axis=1) >= _SENTENCE_TOKENS].astype(np.float32) @ states[real]
+        found = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+        return found if len(found) else whole[None]
 
     def _pool(self, states: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Mean of the real tokens' states, or the first token's; scaled to length 1."""
@@ -137,6 +198,13 @@ class _Foreign:
             vectors[rows] = encode(step, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True)
             done(len(rows))
         return vectors
+
+    def encode_sentences(
+        self, texts: Sequence[str], done: Callable[[int], None]
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """See `_Encoder`."""
+        vectors = self.encode(texts, "document", done)
+        return vectors, list(vectors[:, None])
 
 
 def _load(folder: Path, device: str) -> Any:

@@ -222,7 +222,10 @@ class TermsCard(_Table):
 
 
 class Card(_Table):
-    """What an index is made of and how. `recall` is the recall@10 that an approximate `factory` is tuned to."""
+    """What an index is made of and how. `recall` is the recall@10 that an approximate `factory` is tuned to.
+
+    With `sentences` the vectors of each passage's sentences are stored, too, and its dense score is its best one's.
+    """
 
     description: str = ""
     source: str = ""
@@ -232,6 +235,7 @@ class Card(_Table):
     embedder: str = "all-MiniLM-L6-v2"
     factory: str = "Flat"
     recall: Share = 0.95
+    sentences: bool = True
     passages: PassageCard = PassageCard()
     terms: TermsCard = TermsCard()
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
+from itertools import pairwise
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _JOINERS = {"Mn", "Me", "Mc"}
+_SENTENCE_END = re.compile(r"""(?<=[.!?…])["'”’»)\]]*\s+(?![a-zß-ÿ])|(?<=[。！？])|[\r\n]+""")
 
 
 def normalize_answer(text: str) -> str:
@@ -17,6 +19,15 @@ def normalize_answer(text: str) -> str:
     Source: `normalize_answer` of the official SQuAD v2.0 evaluation script.
     """
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Spans of characters that follow one another over the whole text, cut after sentences and lines.
+
+    A full stop ends a sentence where white space and no small letter follows: some abbreviations do, too.
+    """
+    ends = [0, *(found.end() for found in _SENTENCE_END.finditer(text)), len(text)]
+    return [(start, end) for start, end in pairwise(ends) if start < end]
 
 
 def counted(count: int, noun: str) -> str:

@@ -71,8 +71,8 @@ class Passage:
 class Hit:
     """A retrieved passage.
 
-    `dense` is a cosine, `sparse` BM25 over what the question could reach at most; `relevance` the log-odds that this
-    is the passage asked about, 0 where the asker gave the passage or the recipe fits none.
+    `dense` is the cosine of its best sentence, `sparse` BM25 over what the question could reach at most, `relevance`
+    the log-odds that this is the passage asked about, 0 where the asker gave the passage or the recipe fits none.
     """
 
     passage: Passage

@@ -63,9 +63,34 @@ def test_what_odqa_does_not_know_runs_on_sentence_transformers(variant) -> None:
     assert embedder.max_tokens == 62
 
 
+def test_a_sentence_is_the_mean_of_its_tokens_in_the_whole_passage(embedder_folder: Path, embedder: Embedder) -> None:
+    text = "Rollo led the Normans. 1. They came from Denmark!\nWarsaw is in Poland"
+    parts = ["Rollo led the Normans. ", "They came from Denmark!\n", "Warsaw is in Poland"]
+    vectors, found = embedder.embed_sentences([text, "Rollo"])
+    np.testing.assert_allclose(vectors, own(embedder_folder, [text, "Rollo"]), atol=1e-5)
+    model = SentenceTransformer(str(embedder_folder), device="cpu")[0]
+    tokens = model.tokenizer(text, return_tensors="pt", return_offsets_mapping=True)
+    offsets = tokens.pop("offset_mapping")[0].numpy()
+    states = model.auto_model(**tokens).last_hidden_state[0].detach().numpy()
+    for part, vector in zip(parts, found[0], strict=True):
+        begin = text.index(part)
+        inside = [begin <= first and last <= begin + len(part) and last > first for first, last in offsets]
+        mean = states[inside].mean(axis=0)
+        np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-5)
+    np.testing.assert_allclose(found[1], vectors[1:], atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["cls", "max"])
+def test_a_model_that_pools_otherwise_takes_a_passage_for_a_sentence(variant, mode: str) -> None:
+    embedder = Embedder(variant("1_Pooling/config.json", pooling_mode=mode), device="cpu")
+    vectors, found = embedder.embed_sentences(LONG)
+    assert [part.tolist() for part in found] == [[vector.tolist()] for vector in vectors]
+
+
 def test_nothing_to_embed_is_nothing(embedder: Embedder) -> None:
     assert embedder.embed_passages([]).shape == (0, embedder.dimension)
     assert embedder.embed_questions([]).shape == (0, embedder.dimension)
+    assert embedder.embed_sentences([])[1] == []
 
 
 def test_a_folder_that_is_no_embedder_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odqa.text import counted, normalize_answer, snap
+from odqa.text import counted, normalize_answer, sentences, snap
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,26 @@ def test_normalisation_is_the_official_one(text: str, expected: str) -> None:
 @pytest.mark.parametrize(("count", "expected"), [(0, "0 passages"), (1, "1 passage"), (1_204, "1,204 passages")])
 def test_what_is_counted_stands_in_its_number(count: int, expected: str) -> None:
     assert counted(count, "passage") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("One", ["One"]),
+        ("One. Two? Three!  Four", ["One. ", "Two? ", "Three!  ", "Four"]),
+        ('He said "No." Then (why?) he left.', ['He said "No." ', "Then (why?) he left."]),
+        ("At 3.5 km e.g. here. 12 men", ["At 3.5 km e.g. here. ", "12 men"]),
+        ("A list:\r\n\r\n- one\n- two", ["A list:\r\n\r\n", "- one\n", "- two"]),
+        ("東京は首都です。人口は多い。", ["東京は首都です。", "人口は多い。"]),
+        ("שלום. עולם", ["שלום. ", "עולם"]),
+    ],
+)
+def test_sentences_by_hand(text: str, expected: list[str]) -> None:
+    assert [text[start:end] for start, end in sentences(text)] == expected
+
+
+@given(st.text(alphabet=st.sampled_from('aB1.!? \n"\u3002')))
+def test_sentences_follow_one_another_over_the_whole_text(text: str) -> None:
+    assert "".join(text[start:end] for start, end in sentences(text)) == text
+    assert all(start < end for start, end in sentences(text))

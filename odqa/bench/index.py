@@ -59,7 +59,8 @@ def _measured(passages: int, factory: str) -> dict[str, Any]:
 
 
 def _card(factory: str) -> Card:
-    return Card(factory=factory, terms=TermsCard(pairs=0))  # made-up text has hardly a pair of words twice
+    """Without pairs of words, of which made-up text has hardly one twice, and sentences, of which it has one."""
+    return Card(factory=factory, sentences=False, terms=TermsCard(pairs=0))
 
 
 class _Maker:
@@ -79,6 +80,13 @@ class _Maker:
         """A real embedding for each number, with noise that the number decides."""
         numbers = np.array([int(text.split(" ", 1)[0]) for text in passages])
         return _jittered(self._seeds, numbers, seed=int(numbers[0]))
+
+    def embed_sentences(
+        self, passages: list[str], *, description: str = ""
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Each passage is one sentence."""
+        vectors = self.embed_passages(passages, description=description)
+        return vectors, list(vectors[:, None])
 
 
 def _jittered(seeds: NDArray[np.float32], numbers: NDArray[np.int64], *, seed: int) -> NDArray[np.float32]:

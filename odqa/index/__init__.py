@@ -267,7 +267,8 @@ class Index:
     def _best(self, query: NDArray[np.float32], rows: list[NDArray[np.int64]], k: int) -> NDArray[np.int64]:
         """Of the nearest rows of each segment those nearest over all."""
         everywhere = np.concatenate(rows) if rows else np.empty(0, np.int64)
-        return everywhere[with_ties(self.dense_scores(query, everywhere), k)]
+        scores = self._scores(everywhere, lambda segment, mine: segment.vectors.scores(query, mine))
+        return everywhere[with_ties(scores, k)]
 
     def exact(self, queries: NDArray[np.float32], k: int) -> list[NDArray[np.int64]]:
         """The `k` nearest rows by their stored vectors, every one of them looked at: what an approximation misses."""
@@ -286,12 +287,21 @@ class Index:
         return np.asarray(self._segments[number].vectors.rows(rows)[0])
 
     def dense_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The cosine of one query, float32 (dimensions,), and the passages at `rows`."""
+        """The cosine of one query, float32 (dimensions,), and the best sentence of each passage at `rows`.
+
+        It is that of the passage's own vector where the card stores no sentences.
+        """
+        return self._scores(rows, lambda segment, mine: segment.dense_scores(query, mine))
+
+    def _scores(
+        self, rows: NDArray[np.int64], score: Callable[[Segment, NDArray[np.int64]], NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        """Scores of rows, each by the segment that holds it."""
         scores = np.empty(len(rows))
         owners = np.searchsorted(self._ends, rows, side="right")
         for number in np.unique(owners):
             mine = owners == number
-            scores[mine] = self._segments[number].vectors.scores(query, rows[mine] - self._begin(number))
+            scores[mine] = score(self._segments[number], rows[mine] - self._begin(number))
         return scores
 
     def sparse(self, question: str) -> Search:

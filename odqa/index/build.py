@@ -29,7 +29,7 @@ from odqa.index.generation import (
 from odqa.index.journal import Entry, Journal, key
 from odqa.index.segment import Segment
 from odqa.index.terms import Analyzer
-from odqa.index.vectors import Codec, Vectors
+from odqa.index.vectors import Codec, Vectors, unit
 from odqa.recipes import Card, PassageCard
 from odqa.text import counted
 from odqa.types import Document, Passage
@@ -47,6 +47,11 @@ class PassageEmbedder(Protocol):
 
     def embed_passages(self, passages: list[str], *, description: str = ...) -> NDArray[np.float32]:
         """Vectors, float32 (passages, dimensions)."""
+
+    def embed_sentences(
+        self, passages: list[str], *, description: str = ...
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Vectors of passages, and those of each one's sentences, float32 (sentences, dimensions)."""
 
 
 class PassageSplitter(Protocol):
@@ -105,6 +110,7 @@ class SegmentWriter:
         embedder: Text to vectors.
         owned: Opened segments whose embeddings are used again.
         staged: Write vectors beside the segment, to be encoded when all are known.
+        sentences: Write the vectors of sentences, too.
     """
 
     folder: Path
@@ -113,12 +119,15 @@ class SegmentWriter:
     embedder: PassageEmbedder
     owned: Sequence[Segment] = ()
     staged: bool = False
+    sentences: bool = False
 
     def write(self, made: Draft, description: str) -> Entry:
         """Write one segment, on the disk when this returns."""
         name = uuid4().hex[:12]
         stamp = draft.write(self.folder / "segments" / name, made, self.analyzer)
-        codes = self._codes(made.texts, description)
+        codes, sentences = self._embedded(made.texts, description)
+        if self.sentences:
+            stamp = with_sentences(self.folder, stamp, sentences)
         staged = None
         if self.staged:
             staged = write_file(self.folder, f"staged/{name}.faiss", self.codec, codes)
@@ -126,21 +135,31 @@ class SegmentWriter:
             stamp = with_vectors(self.folder, stamp, self.codec, codes)
         return Entry(segment=stamp, digest=draft.digest(made.documents), staged=staged)
 
-    def _codes(self, texts: list[str], description: str) -> NDArray[np.uint8]:
+    def _embedded(self, texts: list[str], description: str) -> tuple[NDArray[np.uint8], list[NDArray[np.floating]]]:
         hashes = [text_hash(text) for text in texts]
         known = self._known(list(dict.fromkeys(hashes)))
         new = {name: text for name, text in zip(hashes, texts, strict=True) if name not in known}
         if new:
-            embedded = self.embedder.embed_passages(list(new.values()), description=description)
-            known |= dict(zip(new, self.codec.encode(vectors.unit(embedded)), strict=True))
-        return np.stack([known[name] for name in hashes])
+            vectors, sentences = self._embed(list(new.values()), description)
+            known |= dict(zip(new, zip(self.codec.encode(unit(vectors)), sentences, strict=True), strict=True))
+        return np.stack([known[name][0] for name in hashes]), [known[name][1] for name in hashes]
 
-    def _known(self, hashes: list[bytes]) -> dict[bytes, NDArray[np.uint8]]:
-        found: dict[bytes, NDArray[np.uint8]] = {}
+    def _embed(self, texts: list[str], description: str) -> tuple[NDArray[np.float32], Sequence[NDArray[np.floating]]]:
+        if self.sentences:
+            vectors, sentences = self.embedder.embed_sentences(texts, description=description)
+            return vectors, [unit(one) for one in sentences]
+        vectors = self.embedder.embed_passages(texts, description=description)
+        return vectors, list(vectors[:, None])
+
+    def _known(self, hashes: list[bytes]) -> dict[bytes, tuple[NDArray[np.uint8], NDArray[np.floating]]]:
+        found: dict[bytes, tuple[NDArray[np.uint8], NDArray[np.floating]]] = {}
         for segment in self.owned:
-            rows = segment.rows_with([name for name in hashes if name not in found])
-            if rows:
-                found |= zip(rows, segment.vectors.codes(np.array(list(rows.values()))), strict=True)
+            named = segment.rows_with([name for name in hashes if name not in found])
+            rows = np.array(list(named.values()), dtype=np.int64)
+            if named:
+                codes = segment.vectors.codes(rows)
+                sentences = segment.sentences(rows) if self.sentences else [np.empty((0, 0)) for _ in rows]
+                found |= zip(named, zip(codes, sentences, strict=True), strict=True)
         return found
 
 
@@ -162,6 +181,12 @@ def with_vectors(folder: Path, stamp: SegmentStamp, codec: Codec, codes: NDArray
     """Write a segment's vectors, the last of its files."""
     made = write_file(folder, f"segments/{stamp.name}/vectors.faiss", codec, codes)
     return stamp.model_copy(update={"files": {**stamp.files, "vectors.faiss": made.stamp}})
+
+
+def with_sentences(folder: Path, stamp: SegmentStamp, sentences: Sequence[NDArray[np.floating]]) -> SegmentStamp:
+    """Write the vectors of a segment's sentences."""
+    made = draft.write_sentences(folder / "segments" / stamp.name, sentences)
+    return stamp.model_copy(update={"files": {**stamp.files, draft.SENTENCES: made}})
 
 
 def build(
@@ -187,7 +212,8 @@ def build(
     codec = Codec(card.factory, embedder.dimension)
     staged = card.factory != vectors.FLAT
     first = Codec(vectors.FLAT, embedder.dimension) if staged else codec
-    writer = SegmentWriter(folder, Analyzer(card.terms), first, embedder, staged=staged)
+    terms = Analyzer(card.terms)
+    writer = SegmentWriter(folder, terms, first, embedder, staged=staged, sentences=card.sentences)
     intake, journal = Intake(documents), Journal(folder, key(card, embedder.fingerprint, number))
     resumed = write_segments(intake, journal, writer, splitter, segment_passages)
     if not journal.entries:

@@ -67,7 +67,8 @@ def add(
     check_embedder(folder.name, newest, embedder)
     owned = opened(folder, newest)
     codec = codec_of(folder, newest)
-    writer = build.SegmentWriter(folder, Analyzer(newest.card.terms), codec, embedder, owned)
+    terms, sentences = Analyzer(newest.card.terms), newest.card.sentences
+    writer = build.SegmentWriter(folder, terms, codec, embedder, owned, sentences=sentences)
     intake = build.Intake(documents)
     journal = Journal(folder, key(newest.card, embedder.fingerprint, newest.number + 1))
     build.write_segments(intake, journal, writer, splitter, segment_passages)
@@ -202,28 +203,37 @@ def _compacted(folder: Path, newest: Generation, stamps: Sequence[SegmentStamp])
     analyzer, codec = Analyzer(newest.card.terms), codec_of(folder, newest)
     old = [Segment(folder, stamp) for stamp in stamps]
     made = []
-    for piece, codes in progress.track(_pieces(old), "Compacting", unit="segments"):
+    for piece, codes, sentences in progress.track(
+        _pieces(old, sentences=newest.card.sentences), "Compacting", unit="segments"
+    ):
         stamp = draft.write(folder / "segments" / uuid4().hex[:12], piece, analyzer)
+        stamp = build.with_sentences(folder, stamp, sentences) if sentences else stamp
         made.append(build.with_vectors(folder, stamp, codec, codes))
     gone = {stamp.name for stamp in stamps}
     return _commit(folder, newest, [*(stamp for stamp in newest.segments if stamp.name not in gone), *made])
 
 
-def _pieces(segments: Sequence[Segment]) -> Iterator[tuple[Draft, NDArray[np.uint8]]]:
-    """The live documents of segments, as much as one segment may hold at a time, with their vectors' codes."""
-    piece, codes, rows = Draft(), list[NDArray[np.uint8]](), 0
+def _pieces(
+    segments: Sequence[Segment], *, sentences: bool
+) -> Iterator[tuple[Draft, NDArray[np.uint8], list[NDArray[np.float16]]]]:
+    """The live documents of segments, as much as one segment may hold at a time, with their vectors' codes.
+
+    With `sentences` come the vectors of each passage's sentences, else none.
+    """
+    piece, codes, parts, rows = Draft(), list[NDArray[np.uint8]](), list[NDArray[np.float16]](), 0
     for segment in segments:
         for number in segment.live_numbers():
             places = segment.rows_of(int(number))
             full = rows + len(places) > build.SEGMENT_PASSAGES or piece.characters > build.SEGMENT_CHARACTERS
             if piece.documents and full:
-                yield piece, np.concatenate(codes)
-                piece, codes, rows = Draft(), [], 0
+                yield piece, np.concatenate(codes), parts
+                piece, codes, parts, rows = Draft(), [], [], 0
             piece.add(segment.document(int(number)), [segment.passage(row) for row in places])
             codes.append(segment.vectors.codes(np.array(places)))
+            parts += segment.sentences(np.array(places)) if sentences else []
             rows += len(places)
     if piece.documents:
-        yield piece, np.concatenate(codes)
+        yield piece, np.concatenate(codes), parts
 
 
 def _report(folder: Path, made: Generation, **counts: int) -> ChangeReport:

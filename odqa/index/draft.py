@@ -18,6 +18,8 @@ from odqa.index.generation import SegmentStamp
 from odqa.index.terms import Analyzer, Postings
 from odqa.types import Document, Passage
 
+SENTENCES = "sentences.arrow"
+
 _SECTION = pa.struct([("start", pa.int64()), ("page", pa.int32()), ("heading", pa.large_string())])
 _DOCUMENTS = pa.schema(
     [
@@ -89,6 +91,15 @@ def write(folder: Path, draft: Draft, analyzer: Analyzer) -> SegmentStamp:
     }
     stamps = {name: _write_arrow(folder / name, batch) for name, batch in batches.items()}
     return SegmentStamp(name=folder.name, documents=len(draft.documents), passages=len(texts), files=stamps)
+
+
+def write_sentences(folder: Path, sentences: Sequence[NDArray[np.floating]]) -> FileStamp:
+    """Write the vectors of each passage's sentences, (sentences, dimensions) by row, in half precision."""
+    ends = np.cumsum([0, *(len(one) for one in sentences)])
+    flat = np.concatenate(sentences).astype(np.float16)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
+    column = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), vectors)
+    return _write_arrow(folder / SENTENCES, pa.RecordBatch.from_arrays([column], names=["vectors"]))
 
 
 def _write_arrow(path: Path, batch: pa.RecordBatch) -> FileStamp:

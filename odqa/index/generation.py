@@ -15,7 +15,7 @@ from odqa.index import files
 from odqa.index.files import FileStamp
 from odqa.recipes import Card
 
-FORMAT = 1
+FORMAT = 2
 KEPT_GENERATIONS = 2
 CURRENT = "CURRENT"
 JOURNAL = "journal.json"
@@ -162,6 +162,10 @@ def decode(data: bytes, path: Path) -> Generation:
     written = body.get("format")
     if not isinstance(written, int) or written > FORMAT:
         raise IndexDamagedError(f"{path} has format {written}, newer than this odqa reads ({FORMAT}). Upgrade odqa.")
+    if written < FORMAT:
+        raise IndexDamagedError(
+            f"{path} has format {written}, older than this odqa reads ({FORMAT}). Rebuild the index."
+        )
     try:
         return Generation.model_validate(body)
     except ValidationError:

@@ -1,8 +1,8 @@
 """A segment: documents, their passages, vectors and terms, where row i is the same passage everywhere.
 
-Files: `documents.arrow`, `passages.arrow`, `terms.arrow`, `postings.arrow` (Arrow IPC, one record batch each,
-uncompressed, memory-mapped) and `vectors.faiss`. A segment is written once and never changed; what is removed from
-it stands in a tombstone file beside it.
+Files: `documents.arrow`, `passages.arrow`, `terms.arrow`, `postings.arrow` and, where the card asks for it,
+`sentences.arrow` (Arrow IPC, one record batch each, uncompressed, memory-mapped); `vectors.faiss`. A segment is written
+once and never changed; what is removed from it stands in a tombstone file beside it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from odqa.errors import IndexDamagedError
 from odqa.index import files
+from odqa.index.draft import SENTENCES
 from odqa.index.files import FileStamp
 from odqa.index.generation import SegmentStamp, Tombstones
 from odqa.index.terms import Postings
-from odqa.index.vectors import Vectors
+from odqa.index.vectors import Vectors, unit
 from odqa.types import Document, Passage, Scalar, Section, section_at
 
 
@@ -55,6 +56,7 @@ class Segment:
         self.live_documents = _live_documents(root, stamp)
         self.live = None if self.live_documents is None else self.live_documents[self.owners]
         self.vectors = Vectors(folder / "vectors.faiss")
+        self._sentences = _read_arrow(folder / SENTENCES)["vectors"] if SENTENCES in stamp.files else None
         terms, postings = _read_arrow(folder / "terms.arrow"), _read_arrow(folder / "postings.arrow")
         self.postings = Postings(
             terms["term"],
@@ -123,6 +125,32 @@ class Segment:
         places = pc.index_in(self._passages["hash"], value_set=wanted)
         rows = np.flatnonzero(places.is_valid().to_numpy(zero_copy_only=False))
         return {hashes[places[int(row)].as_py()]: int(row) for row in rows}
+
+    def sentences(self, rows: NDArray[np.int64]) -> list[NDArray[np.float16]]:
+        """The vectors of the sentences of the passages at `rows`, float16 (sentences, dimensions) each."""
+        flat, ends = self._sentence_arrays
+        return [flat[ends[row] : ends[row + 1]] for row in rows]
+
+    def dense_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The cosine of one query, float32 (dimensions,), and the best sentence of each passage at `rows`.
+
+        It is that of the passage's own vector where no sentences are stored.
+        """
+        if self._sentences is None or not len(rows):
+            return self.vectors.scores(query, rows)
+        found = self.sentences(rows)
+        stored = np.concatenate(found).astype(np.float64)
+        cosines = (stored * unit(query[None])[0].astype(np.float64)).sum(axis=1)
+        begins = np.cumsum([0, *(len(one) for one in found[:-1])])
+        return np.asarray(np.maximum.reduceat(cosines, begins))
+
+    @cached_property
+    def _sentence_arrays(self) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+        """All vectors, float16 (sentences, dimensions), and where each passage's begin, int64 (passages + 1,)."""
+        if self._sentences is None:
+            raise IndexDamagedError(f"Segment {self.stamp.name} has no vectors of sentences. Rebuild the index.")
+        vectors = self._sentences.values
+        return _array(vectors.values).reshape(-1, vectors.type.list_size), _array(self._sentences.offsets)
 
     def column(self, name: str) -> list[Scalar]:
         """A value for each document: its id, its title or a key of its metadata; None where it has none."""

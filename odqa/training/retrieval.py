@@ -33,11 +33,16 @@ class Haystack:
 
     def figures(self, embedder: Embedder, questions: Sequence[Question]) -> dict[str, float]:
         """`dense_` and `fused_` with each of the measures, in [0, 1]; all of the paragraphs are ranked."""
-        vectors = embedder.embed_passages(list(self._rows))
-        dense = embedder.embed_questions([one.question for one in questions]) @ vectors.T
-        sides = {"dense": dense, "fused": self._fused(dense, questions)}
+        dense = self._dense(embedder, [one.question for one in questions])
+        sides: dict[str, NDArray[np.floating]] = {"dense": dense, "fused": self._fused(dense, questions)}
         found = {side: self._measured(scores, questions) for side, scores in sides.items()}
         return {f"{side}_{name}": found[side][name] for side in found for name in MEASURES}
+
+    def _dense(self, embedder: Embedder, questions: Sequence[str]) -> NDArray[np.float32]:
+        """The cosine of each question and the best sentence of each paragraph, as an index scores them."""
+        _, sentences = embedder.embed_sentences(list(self._rows))
+        begins = np.cumsum([0, *(len(one) for one in sentences[:-1])])
+        return np.maximum.reduceat(embedder.embed_questions(questions) @ np.concatenate(sentences).T, begins, axis=1)
 
     def _fused(self, dense: NDArray[np.float32], questions: Sequence[Question]) -> NDArray[np.float64]:
         weight = 0.0 if self._recipe.mode is Mode.DENSE else self._recipe.sparse_weight

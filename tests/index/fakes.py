@@ -18,7 +18,7 @@ from odqa.recipes import Card, RetrieverRecipe, TermsCard
 from odqa.retriever import Retriever
 from odqa.types import Document, Passage
 
-CARD = Card(terms=TermsCard(stemmer="", stop_words=""))
+CARD = Card(sentences=False, terms=TermsCard(stemmer="", stop_words=""))
 WORDS = [f"w{number}" for number in range(60)]
 
 
@@ -41,6 +41,13 @@ class HashEmbedder:
         assert description
         self.seen += passages
         return np.stack([vector(text, self.dimension) for text in passages])
+
+    def embed_sentences(
+        self, passages: list[str], *, description: str = ""
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Every word is a sentence."""
+        vectors = self.embed_passages(passages, description=description)
+        return vectors, [np.stack([vector(word, self.dimension) for word in text.split()]) for text in passages]
 
     def embed_questions(self, questions: Sequence[str]) -> NDArray[np.float32]:
         return np.stack([vector(text, self.dimension) for text in questions])

@@ -16,7 +16,7 @@ from tests.index import disks, fakes
 State = list[Document] | None
 FIRST = [Document("a", "w1 w2\nw3"), Document("b", "w2 w4"), Document("c", "w5")]
 NEXT = [Document("b", "w6"), Document("d", "w7 w1\nw8")]
-IVF = fakes.CARD.model_copy(update={"factory": "IVF2,Flat"})
+IVF = fakes.CARD.model_copy(update={"factory": "IVF2,Flat", "sentences": True})
 
 
 def build_first(name: str) -> None:

@@ -91,7 +91,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index with all there can be: two segments, tombstones, a trained codec, two generations."""
     patch = pytest.MonkeyPatch()
     patch.setenv("ODQA_HOME", str(tmp_path_factory.mktemp("home")))
-    fakes.build("sound", fakes.make_documents(30), fakes.CARD.model_copy(update={"factory": "IVF2,Flat"}))
+    fakes.build(
+        "sound", fakes.make_documents(30), fakes.CARD.model_copy(update={"factory": "IVF2,Flat", "sentences": True})
+    )
     fakes.add("sound", [*fakes.make_documents(3, seed=1), Document("new", "w1")])
     folder = store.existing("sound")
     patch.undo()
