@@ -185,7 +185,12 @@ def bury(root: Path, name: str, segment: Segment, dead: NDArray[np.bool_]) -> Se
 def _live_documents(root: Path, stamp: SegmentStamp) -> NDArray[np.bool_] | None:
     if stamp.tombstones is None:
         return None
-    data = (root / stamp.tombstones.name).read_bytes()
+    try:
+        data = (root / stamp.tombstones.name).read_bytes()
+    except OSError as error:
+        raise IndexDamagedError(
+            f"{root / stamp.tombstones.name} can't be read: {error.strerror}. Rebuild the index."
+        ) from None
     if sha256(data).hexdigest() != stamp.tombstones.stamp.sha256:
         raise IndexDamagedError(f"{root / stamp.tombstones.name} is damaged. Rebuild the index.")
     live = np.ones(stamp.documents, dtype=np.bool_)

@@ -60,8 +60,8 @@ def rank(
     A span's score is its margin (the reader's log-odds of the span against "no answer" in this passage) plus the
     passage's relevance (the retriever's log-odds that this is the passage asked about): nothing in it depends on the
     other passages. Equal answers (after SQuAD normalisation) are merged under their best evidence; what scores under
-    `null_threshold` is dropped, and of what is left the evidence that does. Without a calibration the probabilities
-    are the bare logistic function of the score.
+    `null_threshold` is dropped, and of what is left the evidence that does. Without a calibration the threshold is the
+    reader's own and holds for the margin, and the probabilities are the bare logistic function of the score.
     """
     groups = _groups(hits, readings)
     features = list(_features(groups))
@@ -88,10 +88,14 @@ def _kept(
         least = 1 - choice.max_risk if calibration is None else calibration.least_probability(choice.max_risk)
         return [answer for answer in answers if answer.probability >= least]
     least = choice.least(null_threshold)
+
+    def holds(item: Evidence) -> bool:
+        return (item.margin if calibration is None else item.score) >= least
+
     return [
-        replace(answer, evidence=tuple(item for item in answer.evidence if item.score >= least))
+        replace(answer, evidence=tuple(item for item in answer.evidence if holds(item)))
         for answer in answers
-        if answer.score >= least
+        if holds(answer)
     ]
 
 

@@ -29,13 +29,14 @@ def test_equal_answers_are_merged_under_the_best_evidence() -> None:
 
 
 def test_what_scores_under_the_threshold_is_dropped() -> None:
-    ranked = rank(HITS, READINGS, 3.5, choose())
+    ranked = rank(HITS, READINGS, 4.5, choose())
     assert ranked.answers == ()
     assert ranked.no_answer_probability == pytest.approx(1 - probability(3.0))
 
 
-def test_a_threshold_of_zero_is_a_threshold() -> None:
-    assert [answer.text for answer in rank(HITS, READINGS, 0.0, choose()).answers] == ["France", "Paris"]
+def test_without_a_calibration_the_threshold_holds_for_the_margin() -> None:
+    assert [answer.text for answer in rank(HITS, READINGS, 0.0, choose()).answers] == ["France"]
+    assert [answer.text for answer in rank(HITS, READINGS, -0.5, choose()).answers] == ["France", "Paris"]
 
 
 def test_never_abstaining_gives_the_best_span_however_weak() -> None:
