@@ -98,7 +98,11 @@ def test_not_utf8(tmp_path):
         list(read_documents(path))
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"x" * 1000)[:-9], b"\x1f\x8b" + b"\x00" * 30])
+@pytest.mark.parametrize(
+    "content",
+    [b"not gzip", gzip.compress(b"x" * 1000)[:-9], b"\x1f\x8b" + b"\x00" * 30],
+    ids=["plain", "truncated", "zeros"],
+)
 def test_bad_gzip(tmp_path, content):
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(content)

@@ -256,7 +256,11 @@ def test_not_json(tmp_path):
         load(write(tmp_path / "dev.jsonl", "{"))
 
 
-@pytest.mark.parametrize("data", [b"{}", gzip.compress(b"{}" * 99)[:-9], gzip.compress(b"\xff")])
+@pytest.mark.parametrize(
+    "data",
+    [b"{}", gzip.compress(b"{}" * 99)[:-9], gzip.compress(b"\xff")],
+    ids=["plain", "truncated", "not UTF-8"],
+)
 def test_not_readable(tmp_path, data):
     path = tmp_path / "dev.json.gz"
     path.write_bytes(data)
