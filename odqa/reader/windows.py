@@ -79,14 +79,19 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """The fast tokenizer in a model's folder; one that has only a vocabulary is built from it.
 
     Raises:
-        ModelError: there is none, its vocabulary is missing or another model's, or it can't say where its tokens
-            stand in the text.
+        ModelError: there is none, its vocabulary is missing or another model's, it can't say where its tokens stand
+            in the text, or it puts no special token first, where "no answer" is scored.
     """
     path = folder / "tokenizer.json"
     tokenizer = _from_file(path) if path.is_file() else _from_vocabulary(folder)
     known = models.model_config(folder).get("vocab_size")
     if isinstance(known, int):
         check_vocabulary(tokenizer, known, folder)
+    if tokenizer.encode("a", "a").special_tokens_mask[:1] != [1]:
+        raise ModelError(
+            f'The tokenizer in {folder} puts no special token before the question, so "no answer" has no place to be '
+            "scored at. Use the model's own tokenizer with its post-processor."
+        )
     return tokenizer
 
 

@@ -62,7 +62,7 @@ def _card(reader: TrainedReader, made: Provenance) -> str:
     return f"""---
 library_name: transformers
 pipeline_tag: question-answering
-base_model: {made.base}
+base_model: {made.origin}
 ---
 # {made.pipeline}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +21,13 @@ TRAINING = "## Training"
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a model was trained from, with, and by."""
+    """What a model was trained from, with, and by; `origin` is the untrained model at the beginning of it all."""
 
     pipeline: str
     recipe_toml: str
     base: str
     base_sha256: str
+    origin: str
     files: Sequence[DataFile]
     splits_sha256: str
     seed: int
@@ -87,6 +89,7 @@ def provenance(
         recipe_toml=recipes.find("pipelines", pipeline).read_text(encoding="utf-8"),
         base=_short(training.base),
         base_sha256=models.fingerprint(base),
+        origin=_origin(base) or _short(training.base),
         files=data.files,
         splits_sha256=data.splits_sha256,
         seed=training.seed,
@@ -106,9 +109,18 @@ def _short(name: str) -> str:
     return "/".join(path.parts[-2:]) if path.is_dir() else name
 
 
+def _origin(base: Path) -> str:
+    """The untrained model that a base which was trained here goes back to."""
+    found = re.search(r"^base_model: (.+)$", _card(base), re.MULTILINE) if _lineage(base) else None
+    return found[1] if found else ""
+
+
+def _card(base: Path) -> str:
+    card = base / "README.md"
+    return card.read_text(encoding="utf-8") if card.is_file() else ""
+
+
 def _lineage(base: Path) -> str:
     """What the card of a base that was trained here says about that."""
-    card = base / "README.md"
-    text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    told = text.partition(TRAINING)[2].strip()
+    told = _card(base).partition(TRAINING)[2].strip()
     return f"\n\n{TRAINING} of its base\n{told}" if "Command: `odqa train" in told else ""

@@ -68,7 +68,7 @@ def _card(trained: TrainedRetriever, made: Provenance) -> str:
     return f"""---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
-base_model: {made.base}
+base_model: {made.origin}
 ---
 # {made.pipeline}
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
+from tokenizers.processors import Sequence
 
 from odqa.errors import ModelError, QuestionError
 from odqa.reader.windows import Windower, load_tokenizer
@@ -91,4 +92,12 @@ def test_a_tokenizer_without_its_vocabulary_is_refused(tmp_path: Path) -> None:
 def test_another_models_tokenizer_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
     folder = model_folder(tmp_path, tokenizer, vocab_size=40)
     with pytest.raises(ModelError, match=rf"in {folder} has \d+ tokens, .* only 40\. Use the model's own tokenizer"):
+        load_tokenizer(folder)
+
+
+def test_a_tokenizer_without_special_tokens_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    bare = Tokenizer.from_str(tokenizer.to_str())
+    bare.post_processor = Sequence([])
+    folder = model_folder(tmp_path, bare, vocab_size=bare.get_vocab_size())
+    with pytest.raises(ModelError, match=rf'in {folder} puts no special token .* "no answer" .* model\'s own'):
         load_tokenizer(folder)

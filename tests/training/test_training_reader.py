@@ -161,6 +161,7 @@ def test_a_trained_reader_learns_on_and_its_card_tells_both_trainings(tmp_path: 
     card = (second.folder / "README.md").read_text()
     command = "odqa train reader --pipeline still.toml --data train.json --base out/model --seed 7 --out more"
     assert command in card and "seed 7;" in card and "trained from `out/model`" in card
+    assert f"\nbase_model: {'/'.join(base.parts[-2:])}\n" in card
     told = card.partition("## Training of its base")[2]
     assert "--pipeline tiny.toml" in told and (tmp_path / "tiny.toml").read_text().strip() in told
     with pytest.raises(ConfigError, match="recipe had seed = 7, now seed = 42"):
