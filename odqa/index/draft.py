@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from odqa.index import files
 from odqa.index.files import FileStamp
 from odqa.index.generation import SegmentStamp
-from odqa.index.terms import Analyzer, Postings
+from odqa.index.terms import Analyzer, Postings, searched_text
 from odqa.types import Document, Passage
 
 SENTENCES = "sentences.arrow"
@@ -81,7 +82,7 @@ def digest(documents: Iterable[Document]) -> str:
 def write(folder: Path, draft: Draft, analyzer: Analyzer) -> SegmentStamp:
     """Write all files of a segment but its vectors into a new folder."""
     texts = draft.texts
-    postings = analyzer.postings(texts)
+    postings = analyzer.postings([searched_text(one.title, one.text) for one in chain.from_iterable(draft.passages)])
     files.make_folder(folder)
     batches = {
         "documents.arrow": _documents(draft.documents),

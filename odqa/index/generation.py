@@ -15,7 +15,7 @@ from odqa.index import files
 from odqa.index.files import FileStamp
 from odqa.recipes import Card
 
-FORMAT = 2
+FORMAT = 3
 KEPT_GENERATIONS = 2
 CURRENT = "CURRENT"
 JOURNAL = "journal.json"

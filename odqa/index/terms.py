@@ -46,6 +46,11 @@ class Postings:
         return slice(int(self.starts[place]), int(self.starts[place + 1])) if known else slice(0, 0)
 
 
+def searched_text(title: str, text: str) -> str:
+    """What a passage's terms are counted in: the title of its document, then its own text."""
+    return f"{title}\n{text}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Tokens:
     """Terms as they stand in texts: those of `rows[i]` by its number, which is a place in `names`; int64 (tokens,)."""

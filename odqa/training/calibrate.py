@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from odqa import progress, recipes
+from odqa.corpus.squad import shown_title
 from odqa.errors import DataError, IndexNotFoundError
 from odqa.evaluation import dataset
 from odqa.evaluation.answers import with_known_documents
@@ -19,6 +20,7 @@ from odqa.index import Index
 from odqa.models import file_sha256
 from odqa.pipeline import Pipeline, reader_recipe
 from odqa.reader import Reader
+from odqa.recipes import Card
 from odqa.retriever import Retriever
 from odqa.training.data import read_splits
 from odqa.training.fit import Calibrated, Read, article, fit
@@ -44,7 +46,7 @@ def calibrate(
         pipeline: A recipe's name or `.toml` file.
         data: Questions in SQuAD form that neither the reader nor the retriever was trained with.
         index: The index to ask. Without one, the held-out articles' own paragraphs are indexed by the card of the
-            recipe's index, under the name `PIPELINE-held-out`, and stay there.
+            recipe's index, under the name `PIPELINE-held-out`, and stay there for the next time.
         splits: JSON with article titles by purpose under "splits"; `calibrate` and `certify` among them. Without it,
             half of the articles are drawn for each.
         top_k: Passages to read; the recipe's number where None.
@@ -89,15 +91,24 @@ def _read(pipeline: Pipeline, questions: Sequence[Question], top_k: int) -> list
 def _pipeline(name: str, index: str | None, documents: Sequence[Document]) -> Pipeline:
     """The pipeline without a calibration, over an index of its own where none is named."""
     recipe = recipes.load_pipeline(name)
-    held_out = f"{Path(name).stem}-held-out"
-    try:
-        opened = Index.open(held_out if index is None else index)
-    except IndexNotFoundError:
-        if index is not None:
-            raise
-        Index.build(held_out, documents, card=recipes.load_card(recipe.index))
-        opened = Index.open(held_out)
+    if index is None:
+        opened = _index_of(f"{Path(name).stem}-held-out", documents, recipes.load_card(recipe.index))
+    else:
+        opened = Index.open(index)
     return Pipeline(Retriever(opened, recipe.retriever), Reader(reader_recipe(recipe)), name=name)
+
+
+def _index_of(name: str, documents: Sequence[Document], card: Card) -> Index:
+    """The index of that name, built anew where there is none or it is not one of these documents by this card."""
+    try:
+        opened = Index.open(name)
+        known = opened.generation.card == card and list(opened.documents()) == documents
+    except IndexNotFoundError:
+        known = False
+    if not known:
+        Index.build(name, documents, card=card, replace=True)
+        opened = Index.open(name)
+    return opened
 
 
 def _questions(
@@ -115,7 +126,7 @@ def _questions(
             raise DataError(f'{data} holds no question of the articles named "{purpose}". Give other splits or data.')
     held_out = {title for titles in purposes.values() for title in titles}
     paragraphs = {one.document_id: one for one in questions if article(one) in held_out and one.context}
-    return parts[0], parts[1], [Document(id, one.context, one.title) for id, one in paragraphs.items()]
+    return parts[0], parts[1], [Document(id, one.context, shown_title(one.title)) for id, one in paragraphs.items()]
 
 
 def _drawn(questions: Sequence[Question], seed: int) -> dict[str, list[str]]:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odqa import progress
+from odqa.corpus.squad import shown_title
 from odqa.embedder import Embedder
 from odqa.evaluation.dataset import Question
-from odqa.index.terms import Analyzer, Bm25
+from odqa.index.terms import Analyzer, Bm25, searched_text
 from odqa.recipes import Negatives, RetrieverTrainingRecipe, TermsCard
 from odqa.text import normalize_answer
 from odqa.training.data import lacks_answer
@@ -76,7 +77,8 @@ def _rankings(pairs: Pairs, recipe: RetrieverTrainingRecipe, terms: TermsCard) -
 
 
 def _by_terms(pairs: Pairs, terms: TermsCard) -> Iterator[list[int]]:
-    bm25 = Bm25([Analyzer(terms).postings([one.context for one in pairs.passages])], terms)
+    texts = [searched_text(shown_title(one.title), one.context) for one in pairs.passages]
+    bm25 = Bm25([Analyzer(terms).postings(texts)], terms)
     for one in pairs.questions:
         search = bm25.search(one.question)
         rows = search.largest(DEPTH)

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from odqa.corpus.squad import shown_title
 from odqa.embedder import Embedder
 from odqa.evaluation.dataset import Question
 from odqa.evaluation.ranking import CUTS, Ranking, evaluate
-from odqa.index.terms import Analyzer, Bm25
+from odqa.index.terms import Analyzer, Bm25, searched_text
 from odqa.recipes import Mode, RetrieverRecipe, TermsCard
 
 MEASURES = ("recall@1", "recall@10", "mrr@100")
@@ -25,7 +26,9 @@ class Haystack:
         """Take the distinct paragraphs of the questions."""
         self._rows = {text: row for row, text in enumerate(dict.fromkeys(one.context for one in questions))}
         self._recipe = recipe
-        self._bm25 = Bm25([Analyzer(terms).postings(list(self._rows))], terms)
+        titles = {one.context: shown_title(one.title) for one in questions}
+        texts = [searched_text(titles[text], text) for text in self._rows]
+        self._bm25 = Bm25([Analyzer(terms).postings(texts)], terms)
 
     def __len__(self) -> int:
         """How many paragraphs there are."""

@@ -94,7 +94,7 @@ class IndexModel(RuleBasedStateMachine):
         near = self.index.nearest(query[None], 3, where=condition)[0]
         best = np.sort(self.index.dense_scores(query, rows))[::-1][:3]
         np.testing.assert_allclose(np.sort(self.index.dense_scores(query, near))[::-1][: len(best)], best, atol=1e-6)
-        everywhere = oracle([one.text for one in passages], fakes.CARD.terms, question)
+        everywhere = oracle(passages, fakes.CARD.terms, question)
         live = np.flatnonzero(self.index.rows())
         search = self.index.sparse(question)
         np.testing.assert_allclose(search.scores(live) * search.reach, everywhere, atol=1e-6)

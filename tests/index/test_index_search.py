@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import bm25s
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from odqa.index.segment import Segment
 from odqa.index.terms import Analyzer, Bm25, with_ties
 from odqa.index.vectors import Codec, Vectors, unit
 from odqa.recipes import Card, TermsCard
-from odqa.types import Document
+from odqa.types import Document, Passage
 from tests.index import fakes
 
 QUESTIONS = ["w1 w2 w3", "w7 w7 w7 w50", "w3 nowhere w59 w59", "nowhere at all", "w0"]
@@ -51,9 +53,13 @@ def test_a_query_of_zeros_finds_without_error(tmp_path) -> None:
     assert opened.nearest(np.zeros((1, 5), np.float32), 5)[0].tolist() == [[0.0] * 5]
 
 
-def oracle(texts: list[str], card: TermsCard, question: str) -> np.ndarray:
-    """bm25s over all passages, on the same terms, words and pairs apart."""
-    analyzer = Analyzer(card)
+def titled(passages: Iterable[Passage]) -> list[str]:
+    return [f"{passage.title}\n{passage.text}" for passage in passages]
+
+
+def oracle(passages: Sequence[Passage], card: TermsCard, question: str) -> np.ndarray:
+    """bm25s over all passages with their titles, on the same terms, words and pairs apart."""
+    texts, analyzer = titled(passages), Analyzer(card)
     model = bm25s.BM25(method="lucene", k1=card.k1, b=card.b, dtype="float64")
     model.index(analyzer.terms(texts), show_progress=False)
     asked = [term for term in analyzer.terms([question])[0] if term in model.vocab_dict]
@@ -75,11 +81,11 @@ def test_sparse_search_is_bm25s(segment_passages: int, terms: TermsCard) -> None
     documents = fakes.make_documents(40)
     fakes.build("made", documents, Card(terms=terms), segment_passages=segment_passages)
     index = Index.open("made")
-    texts = [passage.text for passage in index.passages()]
-    for question in [*QUESTIONS, documents[3].text]:
-        expected = oracle(texts, terms, question)
+    passages = list(index.passages())
+    for question in [*QUESTIONS, documents[3].text, documents[3].title]:
+        expected = oracle(passages, terms, question)
         search = index.sparse(question)
-        scores = search.scores(np.arange(len(texts)))
+        scores = search.scores(np.arange(len(passages)))
         np.testing.assert_allclose(scores * search.reach, expected, atol=1e-6)
         assert (scores < 1).all()
         some = np.array([31, 2, 2, 39])
@@ -129,7 +135,7 @@ def test_row_i_is_the_same_passage_everywhere() -> None:
         assert index.dense_scores(stored, np.array([row]))[0] == pytest.approx(1, abs=1e-6)
         assert row in index.nearest(stored[None], 1)[0]
     lengths = np.concatenate([segment.postings.lengths for segment in index._segments])
-    assert lengths.tolist() == [len(found) for found in Analyzer(fakes.CARD.terms).terms([p.text for p in expected])]
+    assert lengths.tolist() == [len(found) for found in Analyzer(fakes.CARD.terms).terms(titled(expected))]
 
 
 def found(index: Index, question: str, **options) -> list[tuple]:
@@ -159,7 +165,7 @@ def test_retrieval_is_brute_force() -> None:
     texts = [passage.text for passage in passages]
     for question in QUESTIONS:
         dense = fakes.cosines(texts, fakes.vector(question))
-        sparse, reach = oracle(texts, fakes.CARD.terms, question), index.sparse(question).reach
+        sparse, reach = oracle(passages, fakes.CARD.terms, question), index.sparse(question).reach
         fused = 0.3 * dense + 0.7 * (sparse / reach if reach else sparse)
         hits = fakes.retriever(index, candidates=500, dense_weight=0.3, sparse_weight=0.7).retrieve([question])[0]
         np.testing.assert_allclose([hit.score for hit in hits], np.sort(fused)[::-1][:10], atol=1e-6)

@@ -142,7 +142,7 @@ def test_what_is_gone_is_named_with_what_it_held(sound: Path, tmp_path: Path) ->
 def test_a_newer_and_a_foreign_generation_are_told_apart_from_damage(sound: Path, tmp_path: Path) -> None:
     body = generation.unseal((sound / generation.file_name(2)).read_bytes())
     assert body is not None
-    with pytest.raises(IndexDamagedError, match=r"has format 99, newer than this odqa reads \(2\). Upgrade odqa"):
+    with pytest.raises(IndexDamagedError, match="has format 99, newer than this odqa reads .* Upgrade odqa"):
         generation.decode(generation.seal({**body, "format": 99}), tmp_path)
     with pytest.raises(IndexDamagedError, match="was written by odqa 7.7, which this one can't read"):
         generation.decode(generation.seal({**body, "odqa": "7.7", "surprise": 1}), tmp_path)

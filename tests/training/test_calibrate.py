@@ -86,6 +86,16 @@ def test_without_splits_half_of_the_articles_certify(recipe: Path, tmp_path: Pat
     assert calibrate(str(recipe), data, index="tiny-held-out") == first
 
 
+def test_its_index_is_kept_as_long_as_it_is_of_the_same_documents(recipe: Path, tmp_path: Path) -> None:
+    data, splits = write_data(tmp_path / "data.json"), write_splits(tmp_path / "splits.json", **SPLITS)
+    calibrate(str(recipe), data, splits=splits)
+    first = Index.open("tiny-held-out").generation
+    calibrate(str(recipe), data, splits=splits)
+    assert Index.open("tiny-held-out").generation == first
+    calibrate(str(recipe), data, splits=write_splits(tmp_path / "fewer.json", **SPLITS | {"select": []}))
+    assert len(Index.open("tiny-held-out")) == 56
+
+
 def test_too_little_data_is_refused(recipe: Path, tmp_path: Path) -> None:
     few = write_data(tmp_path / "few.json", articles(3))
     with pytest.raises(DataError, match="about 3 articles: too few"):
