@@ -33,9 +33,9 @@ class Pipeline:
         self.retriever = retriever
         self.reader = reader
         self.name = name
-        self.calibration = calibration
-        fitted = calibration is not None and reader.recipe.null_threshold is None
-        self.null_threshold = calibration.null_threshold if calibration and fitted else reader.null_threshold
+        own = reader.recipe.null_threshold
+        self.calibration = calibration if calibration is None or own is None else calibration.with_margin(own)
+        self.null_threshold = reader.null_threshold if self.calibration is None else self.calibration.null_threshold
 
     @classmethod
     def load(cls, name: str = DEFAULT, *, index: str | None = None, device: str | None = None) -> Self:
@@ -112,7 +112,7 @@ class Pipeline:
         begin = time.perf_counter()
         hits = self.retriever.retrieve(questions, top_k=top_k, where=where)
         retrieved = time.perf_counter()
-        readings = self.read(questions, hits, least=choice.least(self.null_threshold))
+        readings = self.read(questions, hits)
         timings = {"retrieve": retrieved - begin, "read": time.perf_counter() - retrieved}
         return [
             result(
@@ -128,17 +128,15 @@ class Pipeline:
             for question, found, read in zip(questions, hits, readings, strict=True)
         ]
 
-    def read(
-        self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, least: float = float("-inf")
-    ) -> list[list[Reading]]:
+    def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[Reading]]:
         """Read the hits of each question from the first on, for as long as another may bring a better answer.
 
-        That is so while its relevance and the calibration's `margin_bound` reach the best score so far, and `least`.
-        Without a bound all hits are read.
+        That is so while its relevance and the calibration's `margin_bound` reach the best score so far. Without a
+        bound all hits are read.
         """
         readings: list[list[Reading]] = [[] for _ in questions]
         bound, stride = self._bound_and_stride()
-        while rows := [row for row, read in enumerate(readings) if may_improve(hits[row], read, least, bound)]:
+        while rows := [row for row, read in enumerate(readings) if may_improve(hits[row], read, bound)]:
             parts = {row: hits[row][len(readings[row]) :][:stride] for row in rows}
             found = iter(self.reader.read([(questions[row], hit.passage.text) for row in rows for hit in parts[row]]))
             for row, part in parts.items():
@@ -167,20 +165,20 @@ class Pipeline:
             )
 
 
-def may_improve(hits: Sequence[Hit], read: Sequence[Reading], least: float, bound: float) -> bool:
-    """Whether one of the hits after those that were read may bring an answer better than theirs, and than `least`.
+def may_improve(hits: Sequence[Hit], read: Sequence[Reading], bound: float) -> bool:
+    """Whether one of the hits after those that were read may bring an answer better than theirs.
 
     The first ones always may: what they hold tells how probable "no answer" is.
     """
     scores = (hit.relevance + reading.margin for hit, reading in zip(hits, read, strict=False))
     best = max(scores, default=float("-inf"))
-    return any(not read or hit.relevance + bound >= max(best, least) for hit in hits[len(read) :])
+    return any(not read or hit.relevance + bound >= best for hit in hits[len(read) :])
 
 
-def passages_needed(hits: Sequence[Hit], readings: Sequence[Reading], least: float, bound: float) -> int:
+def passages_needed(hits: Sequence[Hit], readings: Sequence[Reading], bound: float) -> int:
     """How many of its hits `Pipeline.read` would have read, given the readings of all of them."""
     count = 0
-    while may_improve(hits, readings[:count], least, bound):
+    while may_improve(hits, readings[:count], bound):
         count = min(count + STRIDE, len(hits))
     return count
 

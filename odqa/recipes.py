@@ -60,7 +60,8 @@ class RetrieverRecipe(_Table):
 class ReaderRecipe(_Table):
     """How passages are read. Lengths are in tokens; `doc_stride` is the overlap of neighbouring windows.
 
-    Without a `null_threshold` the one holds that was tuned when the model was trained, else 0.
+    A `null_threshold` holds for the margin; without one the calibration's holds, else the one that was tuned when the
+    model was trained, else 0.
     """
 
     model: str

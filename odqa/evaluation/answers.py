@@ -11,14 +11,18 @@ from odqa.evaluation.dataset import Question
 from odqa.evaluation.outcomes import NO_SPAN
 from odqa.index import Index
 from odqa.pipeline import Pipeline
-from odqa.reader import Reader
+from odqa.reader import Calibration, Reader
+from odqa.reader.ranking import over_no_answer
 from odqa.text import normalize_answer
-from odqa.types import Answer, PassageRead, Reading, Result, Span
+from odqa.types import PassageRead, Reading, Result, Span
 
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best answer to a question, given or not; `start` and `end` count in the passage."""
+    """The best answer to a question, given or not; `start` and `end` count in the passage.
+
+    `over_no_answer` is what the null threshold holds for.
+    """
 
     text: str
     start: int
@@ -26,6 +30,7 @@ class Best:
     score: float
     margin: float
     probability: float
+    over_no_answer: float
     document_id: str
     title: str
     passage: str
@@ -92,7 +97,7 @@ def ask(pipeline: Pipeline, questions: Sequence[Question], top_ks: Sequence[int]
     return [
         Answered(
             question.id,
-            {top_k: _found(question, results[top_k][row]) for top_k in top_ks},
+            {top_k: _found(question, results[top_k][row], asked.calibration) for top_k in top_ks},
             spans.get(question.id),
             seconds,
         )
@@ -145,12 +150,14 @@ def _gold_spans(reader: Reader, questions: Sequence[Question]) -> dict[str, Span
     return {name: span for name, span in spans.items() if span is not NO_SPAN}
 
 
-def _found(question: Question, result: Result) -> Found:
-    best = _best(result.answers[0]) if result.answers else None
-    return Found(best, _gold_rank(question, result.passages), result.passages_read)
+def _found(question: Question, result: Result, calibration: Calibration | None) -> Found:
+    return Found(_best(result, calibration), _gold_rank(question, result.passages), result.passages_read)
 
 
-def _best(answer: Answer) -> Best:
+def _best(result: Result, calibration: Calibration | None) -> Best | None:
+    if not result.answers:
+        return None
+    answer = result.answers[0]
     return Best(
         text=answer.text,
         start=answer.start - answer.passage_start,
@@ -158,6 +165,7 @@ def _best(answer: Answer) -> Best:
         score=answer.score,
         margin=answer.margin,
         probability=answer.probability,
+        over_no_answer=over_no_answer(answer, result.no_answer_probability, calibration),
         document_id=answer.document_id,
         title=answer.title,
         passage=answer.passage,

@@ -37,7 +37,7 @@ GAINS = (Loss.RIGHT, Loss.RIGHTLY_ABSTAINED)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A question, what the pipeline found, and how right it is; the outcome's margin is the answer's score."""
+    """A question, what the pipeline found, and how right it is; the outcome's margin is `Best.over_no_answer`."""
 
     outcome: Outcome
     found: Found

@@ -230,7 +230,7 @@ def _answer_all(
 def _cases(questions: Sequence[Question], answered: Sequence[Answered], top_k: int) -> list[Case]:
     found = [one.at[top_k] for one in answered]
     texts = [one.best.text if one.best else "" for one in found]
-    spans = [Span(one.best.start, one.best.end, one.best.score) if one.best else NO_SPAN for one in found]
+    spans = [Span(one.best.start, one.best.end, one.best.over_no_answer) if one.best else NO_SPAN for one in found]
     outcomes = score_texts(questions, texts, spans)
     return [Case(outcome, one) for outcome, one in zip(outcomes, found, strict=True)]
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -49,15 +49,19 @@ class Logistic(_Table):
     lead: float = 0.0
     support: float = 0.0
 
-    def probability(self, features: Features) -> float:
-        """The probability in 0..1."""
-        return logistic(
+    def log_odds(self, features: Features) -> float:
+        """The weighted sum."""
+        return (
             self.intercept
             + self.score * features.score
             + self.relevance * features.relevance
             + self.lead * features.lead
             + self.support * features.support
         )
+
+    def probability(self, features: Features) -> float:
+        """The probability in 0..1."""
+        return logistic(self.log_odds(features))
 
 
 class Risk(_Table):
@@ -71,7 +75,9 @@ class Calibration(_Table):
     """What was fitted on held-out questions through a whole pipeline.
 
     Attributes:
-        null_threshold: Least score of an answer.
+        null_threshold: How far an answer must stand over "no answer", in log-odds.
+        threshold_of: What that is measured by: the reader's margin, or the answer's log-odds of being right less those
+            of there being no answer.
         right: The probability that an answer is right, fitted on the best answer of each question.
         no_answer: The probability that there is no answer, from the features of the best one.
         margin_bound: A passage is not read any more where this margin would not make its answer the best; None reads
@@ -84,6 +90,7 @@ class Calibration(_Table):
     """
 
     null_threshold: float
+    threshold_of: Literal["margin", "probabilities"] = "margin"
     right: Logistic
     no_answer: Logistic
     margin_bound: float | None = None
@@ -91,6 +98,10 @@ class Calibration(_Table):
     confidence: float = 0.9
     retriever: Mapping[str, Any] = Field(default_factory=dict)
     fitted_on: Mapping[str, Any] = Field(default_factory=dict)
+
+    def with_margin(self, null_threshold: float) -> Calibration:
+        """The same probabilities under a threshold for the margin."""
+        return self.model_copy(update={"null_threshold": null_threshold, "threshold_of": "margin"})
 
     def least_probability(self, max_risk: float) -> float:
         """What an answer must reach under a promised risk: inf where the promise could not be certified."""
@@ -142,6 +153,12 @@ def difference(found: Calibration, recipe: RetrieverRecipe) -> str:
 def settings(recipe: RetrieverRecipe) -> dict[str, Any]:
     """What the scores of a retriever hang on."""
     return recipe.model_dump(mode="json", exclude={"top_k", "candidates", "gpu"})
+
+
+def log_odds(probability: float) -> float:
+    """log(p / (1 - p)); a probability is taken as at least 1e-12 away from 0 and 1."""
+    kept = min(max(probability, 1e-12), 1 - 1e-12)
+    return math.log(kept / (1 - kept))
 
 
 def logistic(value: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 from odqa.errors import ConfigError
-from odqa.reader.calibration import FARTHEST, Calibration, Features, logistic
+from odqa.reader.calibration import FARTHEST, Calibration, Features, log_odds, logistic
 from odqa.text import normalize_answer
 from odqa.types import Abstain, Answer, Evidence, Hit, Reading, section_at
 
@@ -36,7 +36,7 @@ class Choice:
         return cls(n_best, Abstain(abstain), max_risk)
 
     def least(self, null_threshold: float) -> float:
-        """The least score that an answer must have."""
+        """The threshold that holds for this request; -inf where it is not asked for."""
         return null_threshold if self.max_risk is None and self.abstain is Abstain.THRESHOLD else -math.inf
 
 
@@ -59,9 +59,9 @@ def rank(
 
     A span's score is its margin (the reader's log-odds of the span against "no answer" in this passage) plus the
     passage's relevance (the retriever's log-odds that this is the passage asked about): nothing in it depends on the
-    other passages. Equal answers (after SQuAD normalisation) are merged under their best evidence; what scores under
-    `null_threshold` is dropped, and of what is left the evidence that does. Without a calibration the threshold is the
-    reader's own and holds for the margin, and the probabilities are the bare logistic function of the score.
+    other passages. Equal answers (after SQuAD normalisation) are merged under their best evidence. What stands under
+    `null_threshold` is dropped (see `over_no_answer`), and of what is left the evidence whose margin speaks against it.
+    Without a calibration the probabilities are the bare logistic function of the score.
     """
     groups = _groups(hits, readings)
     features = list(_features(groups))
@@ -69,10 +69,20 @@ def rank(
         _answer(group, probability(group[0].score) if calibration is None else calibration.right.probability(about))
         for group, about in zip(groups, features, strict=True)
     ]
-    return Ranked(
-        tuple(_kept(answers, null_threshold, choice, calibration)[: choice.n_best]),
-        _no_answer_probability(answers, features, calibration),
-    )
+    no_answer = _no_answer_probability(answers, features, calibration)
+    if choice.max_risk is not None:
+        least = 1 - choice.max_risk if calibration is None else calibration.least_probability(choice.max_risk)
+        kept = [answer for answer in answers if answer.probability >= least]
+    else:
+        kept = _over(answers, no_answer, choice.least(null_threshold), calibration)
+    return Ranked(tuple(kept[: choice.n_best]), no_answer)
+
+
+def over_no_answer(answer: Answer, no_answer_probability: float, calibration: Calibration | None) -> float:
+    """What the null threshold holds for: how far an answer stands over "no answer"; see `Calibration.threshold_of`."""
+    if calibration is None or calibration.threshold_of == "margin":
+        return answer.margin
+    return log_odds(answer.probability) - log_odds(no_answer_probability)
 
 
 def best(hits: Sequence[Hit], readings: Sequence[Reading]) -> tuple[Evidence, Features] | None:
@@ -81,22 +91,14 @@ def best(hits: Sequence[Hit], readings: Sequence[Reading]) -> tuple[Evidence, Fe
     return (groups[0][0], next(_features(groups))) if groups else None
 
 
-def _kept(
-    answers: Sequence[Answer], null_threshold: float, choice: Choice, calibration: Calibration | None
-) -> list[Answer]:
-    if choice.max_risk is not None:
-        least = 1 - choice.max_risk if calibration is None else calibration.least_probability(choice.max_risk)
-        return [answer for answer in answers if answer.probability >= least]
-    least = choice.least(null_threshold)
+def _over(answers: Sequence[Answer], no_answer: float, least: float, calibration: Calibration | None) -> list[Answer]:
+    """The answers that reach a threshold; their further evidence is what the reader prefers to "no answer"."""
 
-    def holds(item: Evidence) -> bool:
-        return (item.margin if calibration is None else item.score) >= least
+    def backed(answer: Answer) -> Answer:
+        first, *more = answer.evidence
+        return replace(answer, evidence=(first, *(item for item in more if item.margin >= min(least, 0.0))))
 
-    return [
-        replace(answer, evidence=tuple(item for item in answer.evidence if holds(item)))
-        for answer in answers
-        if holds(answer)
-    ]
+    return [backed(answer) for answer in answers if over_no_answer(answer, no_answer, calibration) >= least]
 
 
 def _no_answer_probability(

@@ -16,13 +16,13 @@ from odqa.evaluation.dataset import Question
 from odqa.evaluation.outcomes import Outcome, score_texts
 from odqa.pipeline import passages_needed
 from odqa.reader.calibration import Calibration, Features, Logistic, Risk, settings
-from odqa.reader.ranking import best
+from odqa.reader.ranking import Choice, best, rank
 from odqa.recipes import RetrieverRecipe
 from odqa.text import normalize_answer
-from odqa.training.scoring import tuned_threshold
-from odqa.types import Evidence, Hit, Reading, Span
+from odqa.training.scoring import best_threshold
+from odqa.types import Hit, Reading, Span
 
-CHANGED = 0.005
+CHANGED = 0.01
 """Share of the questions whose answer may change because passages are left unread."""
 RISKS = (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02, 0.01)
 COVERAGES = np.arange(0.1, 1.001, 0.025)
@@ -46,14 +46,21 @@ class Scored:
     Attributes:
         features: Of each best answer, in the order of `Logistic`'s fields.
         right: 1 where it is exactly right, else 0.
+        f1: Of each, in 0..1.
         unanswerable: 1 where the question has no answer.
         articles: The article of each question.
     """
 
     features: NDArray[np.float64]
     right: NDArray[np.float64]
+    f1: NDArray[np.float64]
     unanswerable: NDArray[np.float64]
     articles: Sequence[str]
+
+    @property
+    def best(self) -> list[Features]:
+        """The features as records."""
+        return [Features(*row) for row in self.features.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +90,24 @@ class Calibrated:
 def fit(
     retriever: RetrieverRecipe, fitting: Sequence[Read], certifying: Sequence[Read], *, confidence: float
 ) -> Calibrated:
-    """Fit the threshold, the bound of reading, the probabilities, and certify risks, in this order."""
-    threshold = tuned_threshold(_outcomes(fitting))
-    bound = margin_bound(fitting, threshold)
-    cut = [_cut(one, threshold, bound) for one in fitting]
+    """Fit the bound of reading, the probabilities and the threshold, and certify risks, in this order.
+
+    The bound is chosen under the probabilities and the threshold of full reading, all else under the bound.
+    """
+    bound = margin_bound(fitting, decision(scored(fitting)))
+    cut = [_cut(one, bound) for one in fitting]
     known = scored(cut)
-    right = logistic_regression(known.features, known.right)
-    no_answer = logistic_regression(known.features, known.unanswerable)
-    chances = probabilities(right, known)
-    proof = scored([_cut(one, threshold, bound) for one in certifying])
+    fitted = decision(known)
+    chances = probabilities(fitted.right, known)
+    proof = scored([_cut(one, bound) for one in certifying])
     levels = np.quantile(chances, np.clip(1 - COVERAGES, 0, 1))
-    calibration = Calibration(
-        null_threshold=threshold,
-        right=right,
-        no_answer=no_answer,
-        margin_bound=bound,
-        risks=certify(probabilities(right, proof), proof, levels, confidence=confidence),
-        confidence=confidence,
-        retriever=settings(retriever),
+    calibration = fitted.model_copy(
+        update={
+            "margin_bound": bound,
+            "risks": certify(probabilities(fitted.right, proof), proof, levels, confidence=confidence),
+            "confidence": confidence,
+            "retriever": settings(retriever),
+        }
     )
     margins = known.features[:, 0] - known.features[:, 1]
     return Calibrated(
@@ -131,11 +138,21 @@ def of_margins(outcomes: Sequence[Outcome], threshold: float) -> Calibration | N
     )
 
 
-def margin_bound(read: Sequence[Read], threshold: float) -> float:
+def decision(known: Scored) -> Calibration:
+    """The probabilities, and the threshold over "no answer" by them with the best F1."""
+    right = logistic_regression(known.features, known.right)
+    no_answer = logistic_regression(known.features, known.unanswerable)
+    over = [right.log_odds(one) - no_answer.log_odds(one) for one in known.best]
+    gains = np.where(known.unanswerable == 1, -1.0, known.f1)
+    threshold = best_threshold(np.array(over), gains)
+    return Calibration(null_threshold=threshold, threshold_of="probabilities", right=right, no_answer=no_answer)
+
+
+def margin_bound(read: Sequence[Read], fitted: Calibration) -> float:
     """The least bound on margins under which at most a share of CHANGED answers differ from those of full reading."""
-    full = [_given(one, threshold) for one in read]
+    full = [_given(one, fitted) for one in read]
     for bound in _BOUNDS:
-        cut = (_given(_cut(one, threshold, float(bound)), threshold) for one in read)
+        cut = (_given(_cut(one, float(bound)), fitted) for one in read)
         if np.mean([one != other for one, other in zip(full, cut, strict=True)]) <= CHANGED:
             return float(bound)
     return float(_BOUNDS[-1])
@@ -161,7 +178,7 @@ def logistic_regression(features: NDArray[np.float64], hits: NDArray[np.float64]
 
 def probabilities(fitted: Logistic, known: Scored) -> NDArray[np.float64]:
     """The probability of each best answer, (questions,)."""
-    return np.array([fitted.probability(Features(*row)) for row in known.features.tolist()])
+    return np.array([fitted.probability(one) for one in known.best])
 
 
 def certify(
@@ -208,33 +225,26 @@ def scored(read: Sequence[Read]) -> Scored:
     """The best answers in numbers; a question for which no passage holds a token is left out."""
     found = [(one.question, answer) for one in read if (answer := best(one.hits[: len(one.readings)], one.readings))]
     questions = [question for question, _ in found]
-    outcomes = _scores(questions, [evidence for _, (evidence, _) in found])
+    texts = [evidence.text for _, (evidence, _) in found]
+    outcomes = score_texts(questions, texts, [Span(0, 0, about.score) for _, (_, about) in found])
     return Scored(
         np.array([[getattr(about, name) for name in _FEATURES] for _, (_, about) in found]),
         np.array([float(one.exact == 1 and not one.question.is_impossible) for one in outcomes]),
+        np.array([one.f1 for one in outcomes]),
         np.array([float(question.is_impossible) for question in questions]),
         [article(question) for question in questions],
     )
 
 
-def _outcomes(read: Sequence[Read]) -> Sequence[Outcome]:
-    found = [(one.question, answer[0]) for one in read if (answer := best(one.hits, one.readings))]
-    return _scores([question for question, _ in found], [evidence for _, evidence in found])
+def _given(read: Read, fitted: Calibration) -> str | None:
+    hits = read.hits[: len(read.readings)]
+    answers = rank(hits, read.readings, fitted.null_threshold, Choice(1), fitted).answers
+    return normalize_answer(answers[0].text) if answers else None
 
 
-def _scores(questions: Sequence[Question], answers: Sequence[Evidence]) -> Sequence[Outcome]:
-    spans = [Span(0, 0, answer.score) for answer in answers]
-    return score_texts(questions, [answer.text for answer in answers], spans)
-
-
-def _given(read: Read, threshold: float) -> str | None:
-    found = best(read.hits[: len(read.readings)], read.readings)
-    return normalize_answer(found[0].text) if found and found[0].score >= threshold else None
-
-
-def _cut(read: Read, threshold: float, bound: float) -> Read:
+def _cut(read: Read, bound: float) -> Read:
     """What the pipeline would have read under a bound."""
-    return replace(read, readings=read.readings[: passages_needed(read.hits, read.readings, threshold, bound)])
+    return replace(read, readings=read.readings[: passages_needed(read.hits, read.readings, bound)])
 
 
 def article(question: Question) -> str:

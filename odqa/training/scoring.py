@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from odqa.evaluation.dataset import Question
 from odqa.evaluation.outcomes import Outcome, best_spans, score
@@ -17,15 +18,25 @@ def outcomes(reader: Reader, questions: Sequence[Question]) -> tuple[Outcome, ..
 
 
 def tuned_threshold(found: Sequence[Outcome]) -> float:
-    """The null threshold with the best F1: half-way between the last margin to answer and the first not to.
+    """The null threshold with the best F1."""
+    readable = [one for one in found if one.prediction]
+    gains = [-1.0 if one.question.is_impossible else one.f1 for one in readable]
+    return best_threshold(np.array([one.margin for one in readable]), np.array(gains))
+
+
+def best_threshold(margins: NDArray[np.float64], gains: NDArray[np.float64]) -> float:
+    """The threshold with the largest sum of gains: half-way between the last margin to answer and the first not to.
 
     Half-way, so that it doesn't hang on the last digit of one question's logits.
+
+    Args:
+        margins: Finite, (questions,).
+        gains: What answering each question instead of abstaining adds, (questions,).
     """
-    readable = sorted((one for one in found if one.prediction), key=lambda one: -one.margin)
-    if not readable:
+    if not len(margins):
         return 0.0
-    margins = np.array([one.margin for one in readable])
-    gains = [-1.0 if one.question.is_impossible else one.f1 for one in readable]
+    order = np.argsort(-margins, kind="stable")
+    margins, gains = margins[order], gains[order]
     edges = np.concatenate([[margins[0] + 2], margins, [margins[-1] - 2]])
     totals = np.concatenate([[0.0], np.cumsum(gains)])  # of answering the first 0, 1, 2... of them
     totals[edges[:-1] <= edges[1:]] = -np.inf  # no threshold lies between equal margins

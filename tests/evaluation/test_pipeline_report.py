@@ -126,7 +126,7 @@ def test_losses_add_up(report: PipelineReport) -> None:
 
 def test_losses_by_hand() -> None:
     question = Question("a", "?", "red dog", "T", "T-0", (GoldAnswer("red", 0),))
-    best = Best("dog", 4, 7, 1.0, 1.0, 0.7, "T-0", "", "red dog")
+    best = Best("dog", 4, 7, 1.0, 1.0, 0.7, 1.0, "T-0", "", "red dog")
     outcome = Outcome(question, "dog", 4, 7, 1.0, 0.0, 0.0)
     elsewhere = replace(best, document_id="U-0")
     impossible = replace(outcome, question=replace(question, answers=(), is_impossible=True))

@@ -73,6 +73,17 @@ def test_max_risk_answers_from_the_certified_probability_on() -> None:
     assert rank(HITS, READINGS, 1.0, Choice.of(5, "threshold", 0.26), untried).answers == ()
 
 
+def test_the_threshold_holds_for_the_margin_or_for_what_the_probabilities_say() -> None:
+    # "France" has a margin of 2; for "no answer" there are log-odds of -3.
+    right = -1 + 0.5 * 3 + 0.25 * 1 + 0.1 * 1.5 + 2 * math.log(1 + math.exp(-1))
+    by_chance = FITTED.model_copy(update={"threshold_of": "probabilities"})
+    for fitted, least in ((FITTED, 2.0), (by_chance, right + 3.0)):
+        given, lost = (rank(HITS, READINGS, least + by, Choice(1), fitted).answers for by in (-0.01, 0.01))
+        assert given[0].text == "France"
+        assert "France" not in [answer.text for answer in lost]
+    assert by_chance.with_margin(2.01) == FITTED.model_copy(update={"null_threshold": 2.01})
+
+
 def test_a_calibration_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / calibration.FILE
     path.write_text(FITTED.model_dump_json())

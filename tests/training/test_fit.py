@@ -11,7 +11,17 @@ from odqa.errors import DataError
 from odqa.evaluation.dataset import GoldAnswer, Question
 from odqa.reader.calibration import Features
 from odqa.recipes import RetrieverRecipe
-from odqa.training.fit import Read, Scored, certify, fit, logistic_regression, margin_bound, probabilities
+from odqa.training.fit import (
+    Read,
+    Scored,
+    certify,
+    decision,
+    fit,
+    logistic_regression,
+    margin_bound,
+    probabilities,
+    scored,
+)
 from odqa.types import Hit, Passage, Reading, Span
 
 LEVELS = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
@@ -54,8 +64,9 @@ def test_the_bound_changes_no_more_answers_than_allowed_and_saves_reading() -> N
     read = many(1_000, seed=1)
     done = fit(RetrieverRecipe(), read, many(1_000, seed=2), confidence=0.9)
     assert done.passages_read < 4
-    bound, threshold = margin_bound(read, done.calibration.null_threshold), done.calibration.null_threshold
+    bound, threshold = margin_bound(read, decision(scored(read))), done.calibration.null_threshold
     assert bound == done.calibration.margin_bound
+    assert done.calibration.threshold_of == "probabilities"
     # By hand: the first passage always settles these, since the others never reach an answer.
     assert bound < 5
     assert -2 < threshold < 2
@@ -77,7 +88,7 @@ def test_a_certified_risk_is_kept_at_least_as_often_as_promised() -> None:
     for _ in range(200):
         chances = rng.random(600)
         right = (rng.random(600) < chances).astype(float)
-        known = Scored(np.zeros((600, 4)), right, 1 - right, [f"t{row % 10}" for row in range(600)])
+        known = Scored(np.zeros((600, 4)), right, right, 1 - right, [f"t{row % 10}" for row in range(600)])
         promised = {kept.risk: kept.probability for kept in certify(chances, known, LEVELS, confidence=0.9)}
         # Answering from p on is wrong with (1 - p) / 2 on average: more than 0.2 below p = 0.6.
         broken += promised.get(0.2, 1.0) < 0.6
@@ -87,15 +98,17 @@ def test_a_certified_risk_is_kept_at_least_as_often_as_promised() -> None:
 
 def test_what_can_not_be_kept_is_not_promised() -> None:
     chances = np.linspace(0.5, 1, 400)
-    wrong = Scored(np.zeros((400, 4)), np.zeros(400), np.ones(400), [f"t{row % 8}" for row in range(400)])
+    wrong = Scored(
+        np.zeros((400, 4)), np.zeros(400), np.zeros(400), np.ones(400), [f"t{row % 8}" for row in range(400)]
+    )
     assert certify(chances, wrong, LEVELS, confidence=0.9) == ()
-    alone = Scored(np.zeros((400, 4)), np.ones(400), np.zeros(400), ["t"] * 400)
+    alone = Scored(np.zeros((400, 4)), np.ones(400), np.ones(400), np.zeros(400), ["t"] * 400)
     assert certify(chances, alone, LEVELS, confidence=0.9) == ()
 
 
 def test_probabilities_go_by_the_features() -> None:
     features = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 2.0, 3.0]])
-    known = Scored(features, np.ones(2), np.zeros(2), ["a", "b"])
+    known = Scored(features, np.ones(2), np.ones(2), np.zeros(2), ["a", "b"])
     fitted = logistic_regression(np.array([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]] * 5), np.array([1.0, 0.0] * 5))
     expected = [fitted.probability(Features(*row)) for row in features]
     assert probabilities(fitted, known).tolist() == expected
