@@ -20,6 +20,7 @@ DISTRIBUTIONS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu-cu11", "faiss-gpu")
 _PQ = r"PQ\d+(x\d+)?"
 _FACTORY = re.compile(rf"Flat|SQ8|SQfp16|HNSW\d+(,Flat|,SQ8)?|IVF\d+,(Flat|SQ8|SQfp16)|(OPQ\d+(_\d+)?,)?IVF\d+,{_PQ}")
 _ALLOWED_SHARE = 0.1
+_FEW = 1024
 _CHUNK = 65_536
 
 
@@ -224,6 +225,8 @@ class Vectors:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The `k` nearest of the allowed vectors for each query, best first.
 
+        Every one is looked at where they are few: a small graph may not reach them all, and that takes no longer.
+
         Args:
             queries: float32 (queries, dimensions).
             k: At most the number of vectors.
@@ -234,11 +237,12 @@ class Vectors:
             Scores, float32 (queries, k), and rows, int64 (queries, k); a row is -1 where there are no more.
         """
         queries = unit(queries)
+        count = len(self) if allowed is None else int(allowed.sum())
+        few = 0 if self._lists else _FEW
+        if self.parameter and count < max(k, few, _ALLOWED_SHARE * len(self)):
+            return self.among(queries, k, np.arange(count) if allowed is None else np.flatnonzero(allowed))
         if allowed is None:
             return self._search(queries, k, self._parameters(effort, None))
-        count = int(allowed.sum())
-        if self.parameter and count < max(k, _ALLOWED_SHARE * len(self)):
-            return self.among(queries, k, np.flatnonzero(allowed))
         wider = min(self.most_effort, effort * len(self) // max(1, count))
         selector = _faiss().IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         scores, rows = self._search(queries, k, self._parameters(wider, selector))

@@ -78,7 +78,8 @@ def test_flat_recall_is_exact_and_no_tuning_is_kept() -> None:
 
 
 @pytest.mark.parametrize("factory", ["IVF16,Flat", "HNSW4"])
-def test_the_least_effort_that_reaches_the_recall_is_kept(factory: str) -> None:
+def test_the_least_effort_that_reaches_the_recall_is_kept(factory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("odqa.index.vectors._FEW", 0)
     low, high = build(factory, recall=0.5).generation.tuning, build(factory, recall=0.99).generation.tuning
     assert low is not None
     assert high is not None
@@ -86,6 +87,14 @@ def test_the_least_effort_that_reaches_the_recall_is_kept(factory: str) -> None:
     assert low.value < high.value
     assert 0.5 <= low.recall < high.recall
     assert high.recall >= 0.99
+
+
+def test_all_of_a_small_graph_are_found() -> None:
+    """A graph of two links for each vector leads to few of them."""
+    built, query = build("HNSW2", recall=0.5), fakes.vector("w1 w2")
+    truth = np.sort(built.dense_scores(query, np.arange(len(built))))[::-1]
+    found = built.nearest(query[None], 50)[0]
+    np.testing.assert_array_equal(np.sort(built.dense_scores(query, found))[::-1][:50], truth[:50])
 
 
 def test_recall_is_that_of_numpy() -> None:
