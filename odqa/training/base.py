@@ -80,12 +80,13 @@ def open_base(name: str, recipe: ReaderRecipe) -> Base:
     return base
 
 
-def load_model(base: Base, *, dropout: float | None = None) -> Any:
+def load_model(base: Base, *, dropout: float | None = None, attention_dropout: float | None = None) -> Any:
     """The base model under a question answering head; the head is drawn from torch's generator where it is new.
 
     Args:
         base: The base model.
         dropout: Takes the place of every rate in its configuration; None leaves them.
+        attention_dropout: The rate for attention's probabilities alone, where it is another.
 
     Raises:
         ModelError: the weights don't fit the configuration.
@@ -93,8 +94,11 @@ def load_model(base: Base, *, dropout: float | None = None) -> Any:
     from transformers import AutoModelForQuestionAnswering
 
     config = deepcopy(base.config)
-    if dropout is not None:
-        config.update({name: dropout for name in config.to_dict() if _DROPOUT.search(name)})
+    names = [name for name in config.to_dict() if _DROPOUT.search(name)]
+    rates = {
+        name: attention_dropout if "attention" in name and attention_dropout is not None else dropout for name in names
+    }
+    config.update({name: rate for name, rate in rates.items() if rate is not None})
     options = {"config": config, "dtype": "float32", "local_files_only": True}
     try:
         with quiet():

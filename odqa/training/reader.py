@@ -169,7 +169,7 @@ def _model(job: _Job) -> Any:
     from transformers import set_seed
 
     set_seed(job.recipe.seed)
-    model = load_model(job.base, dropout=job.recipe.dropout)
+    model = load_model(job.base, dropout=job.recipe.dropout, attention_dropout=job.recipe.attention_dropout)
     if job.recipe.freeze_embeddings:
         model.base_model.embeddings.requires_grad_(requires_grad=False)
     return model

@@ -18,12 +18,14 @@ from odqa.evaluation.outcomes import Outcome
 from odqa.recipes import TrainingRecipe
 from odqa.training import checkpoints
 from odqa.training.average import WeightAverage
+from odqa.training.base import load_model, open_base
 from odqa.training.course import Recorder, is_exhausted
 from odqa.training.loop import weighted_loss
 from odqa.training.optimizer import parameter_groups
 from odqa.training.plan import check_precision, plan
 from odqa.training.run import RunFolder
 from odqa.training.scoring import tuned_threshold
+from tests.training.tiny_bases import make_bert
 
 FIVE = ["albert-xlarge-squad2", "bert-base-squad2", "roberta-1b-squad2", "scibert-squad2", "spanbert-squad2"]
 
@@ -257,3 +259,20 @@ def test_a_damaged_state_and_a_busy_folder_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="file is a file"):
         RunFolder(tmp_path / "file").check(resume=True)
+
+
+def test_dropout_takes_the_place_of_the_rates_that_it_names(tmp_path: Path) -> None:
+    default = recipes.load_pipeline("default")
+    base = open_base(
+        str(make_bert(tmp_path / "base")), default.reader.model_copy(update={"max_length": 32, "doc_stride": 8})
+    )
+
+    def rates(**options: float) -> tuple[float, float]:
+        config = load_model(base, **options).config
+        return config.hidden_dropout_prob, config.attention_probs_dropout_prob
+
+    kept = (base.config.hidden_dropout_prob, base.config.attention_probs_dropout_prob)
+    assert rates() == kept
+    assert rates(dropout=0.3) == (0.3, 0.3)
+    assert rates(dropout=0.3, attention_dropout=0.0) == (0.3, 0.0)
+    assert rates(attention_dropout=0.4) == (kept[0], 0.4)
