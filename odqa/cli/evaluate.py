@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from odqa.evaluation.pipeline import PipelineReport
     from odqa.evaluation.reader import ReaderReport
     from odqa.evaluation.reproduce import Comparison, Reproduction
+    from odqa.evaluation.retriever import RetrieverReport
 
 _KEYS = ("exact", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact")
 _data = click.option(
@@ -105,31 +106,29 @@ def whole(pipeline: str, index: str | None, data: str, out: Path, as_json: bool,
 @options.pipeline
 @_index
 @_data
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the report; without it only a table is shown.")
+@_limit
+@_seed
 @options.as_json
-def retriever(pipeline: str, index: str | None, data: str, as_json: bool) -> None:
+def retriever(pipeline: str, index: str | None, data: str, out: Path | None, as_json: bool, **settings: Any) -> None:
     """Evaluate a recipe's retriever: dense, sparse and fused.
 
-    What counts is the document that each question was asked about.
+    What counts is the document that each question was asked about. Questions of your own may be lines of JSON with
+    "question", "answers" and, if known, "document_id"; without it, answer strings in the passages count.
+
+    With --out writes report.json, report.md and report.html.
     """
     from odqa import recipes
-    from odqa.cli import render
-    from odqa.evaluation.dataset import load
-    from odqa.evaluation.retriever import evaluate_retriever
+    from odqa.evaluation.retriever_report import evaluate_to_folder
     from odqa.index import Index
 
     recipe = recipes.load_pipeline(pipeline)
-    report = evaluate_retriever(Index.open(index or recipe.index), recipe.retriever, load(data))
+    opened = Index.open(index or recipe.index)
+    report = evaluate_to_folder(opened, recipe.retriever, data, out, command=_command(), **settings)
     if as_json:
         return click.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
-    names = [*(f"recall@{k}" for k in (1, 5, 10, 20, 100)), "mrr@100", "ndcg@10"]
-    rows = [
-        [f"{side}, {group}", *(f"{scores[name]:.3f}" for name in names)]
-        for side, groups in report.scores.items()
-        for group, scores in groups.items()
-    ]
-    render.table(["", *names], rows, numbers=names)
-    counts = ", ".join(f"{count:,} {group}" for group, count in report.questions.items())
-    return click.echo(f"{report.index}: {counted(report.documents, 'document')}; questions: {counts}.", err=True)
+    _show_sides(report)
+    return click.echo(f"Report: {out / 'report.html'}", err=True) if out else None
 
 
 @evaluate.command()
@@ -225,6 +224,24 @@ def _show_scores(report: ReaderReport) -> None:
     ]
     render.table(["threshold", "margin", *_KEYS], rows, numbers=["margin", *_KEYS])
     click.echo(f"{report.questions_per_second:,.1f} questions a second", err=True)
+
+
+def _show_sides(report: RetrieverReport) -> None:
+    from odqa.cli import render
+
+    keys = ("recall@1", "recall@5", "recall@10", "recall@20", "mrr@100", "ndcg@10", "hit_rate@10")
+    known = [
+        key for key in keys if any(key in scores for groups in report.scores.values() for scores in groups.values())
+    ]
+    rows = [
+        [f"{side}, {group}", *(f"{scores[key].mean:.3f}" if key in scores else "" for key in known)]
+        for side, groups in report.scores.items()
+        for group, scores in groups.items()
+        if scores
+    ]
+    render.table(["", *known], rows, numbers=known)
+    counts = ", ".join(f"{count:,} {group}" for group, count in report.groups.items())
+    click.echo(f"{report.index.name}: {counted(report.index.documents, 'document')}; questions: {counts}.", err=True)
 
 
 def _show_depths(report: PipelineReport) -> None:

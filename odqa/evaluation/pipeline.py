@@ -15,7 +15,7 @@ from odqa.evaluation.dataset import Question
 from odqa.evaluation.files import report_name
 from odqa.evaluation.losses import Case, LossExample
 from odqa.evaluation.outcomes import NO_SPAN, Outcome, check, score, score_texts
-from odqa.evaluation.provenance import Provenance, provenance
+from odqa.evaluation.provenance import IndexUsed, Provenance, index_used, provenance
 from odqa.evaluation.saved import Saved
 from odqa.evaluation.summary import ArticleScores, QuestionScores, RougeReport
 from odqa.evaluation.thresholds import OperatingPoint
@@ -73,17 +73,6 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class IndexUsed:
-    """The index that was asked."""
-
-    name: str
-    generation: int
-    documents: int
-    passages: int
-    embedder: str
-
-
-@dataclass(frozen=True, slots=True)
 class PipelineReport:
     """All that an evaluation found; what has no `top_k` of its own speaks of the largest.
 
@@ -93,6 +82,7 @@ class PipelineReport:
         index: The index that was asked.
         retriever: The retriever's settings.
         by_answer: Questions whose gold passage is not known, but told by an answer string.
+        threshold_of: What the null threshold holds for, "margin" or "probabilities"; see `Calibration`.
         depths: The figures by `top_k`, the smallest first.
         gold: The same reader on the gold passages; None where a question came without one.
         articles: The worst first.
@@ -110,6 +100,7 @@ class PipelineReport:
     index: IndexUsed
     retriever: Mapping[str, object]
     by_answer: int
+    threshold_of: str
     depths: Mapping[int, Depth]
     gold: GoldScores | None
     articles: tuple[ArticleScores, ...]
@@ -125,6 +116,11 @@ class PipelineReport:
     def deepest(self) -> Depth:
         """The figures of the largest `top_k`."""
         return self.depths[max(self.depths)]
+
+    @property
+    def measure(self) -> str:
+        """What the null threshold holds for, in a word."""
+        return "margin" if self.threshold_of == "margin" else "log-odds"
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -177,9 +173,10 @@ def evaluate_pipeline(
     return PipelineReport(
         report=report_name(KIND),
         pipeline=pipeline.name,
-        index=_index(pipeline),
+        index=index_used(pipeline.retriever.index),
         retriever=pipeline.retriever.recipe.model_dump(mode="json"),
         by_answer=sum(not question.document_id for question in asked),
+        threshold_of=pipeline.calibration.threshold_of if pipeline.calibration else "margin",
         depths={top_k: _depth(top_k, cases[top_k], threshold, seed) for top_k in depths},
         gold=_gold(asked, answered, pipeline.reader.null_threshold, seed),
         articles=summary.articles(outcomes, threshold),
@@ -276,9 +273,3 @@ def _gold(
 
 def _seconds(answered: Sequence[Answered]) -> dict[str, float]:
     return {stage: sum(one.seconds[stage] for one in answered) for stage in answered[0].seconds}
-
-
-def _index(pipeline: Pipeline) -> IndexUsed:
-    index = pipeline.retriever.index
-    made = index.generation
-    return IndexUsed(index.name, made.number, made.documents, len(index), made.embedder.name)

@@ -128,6 +128,6 @@ def _plots(report: PipelineReport) -> list[Any]:
     return [
         plots.risk_coverage_plot(deepest.risk),
         plots.reliability_plot(deepest.reliability),
-        plots.margin_plot(report.outcomes, deepest.thresholds, label="score"),
+        plots.margin_plot(report.outcomes, deepest.thresholds, label=report.measure),
         plots.precision_recall_plot(report.outcomes, deepest.scores),
     ]

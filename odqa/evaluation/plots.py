@@ -177,3 +177,23 @@ def _reliability(axes: Axes, found: Reliability) -> None:
         label=f"ECE {found.expected_calibration_error:.3f}",
     )
     axes.legend(loc="upper left")
+
+
+def met_plot(curves: Mapping[str, Sequence[float]]) -> Plot:
+    """How many answerable questions are met as more is looked at, one curve a side."""
+    return Plot(
+        "Met within the first k",
+        "Share of the answerable questions whose document is among the first k; where it is not known, of those for "
+        "which a passage among the first k holds an answer string.",
+        svg(lambda axes: _met(axes, curves), width=7.2),
+    )
+
+
+def _met(axes: Axes, curves: Mapping[str, Sequence[float]]) -> None:
+    axes.set(xscale="log", xlabel="k", ylabel="share met")
+    ticks = [k for k in (1, 2, 5, 10, 20, 50, 100) if k <= max(map(len, curves.values()))]
+    axes.set_xticks(ticks, list(map(str, ticks)))
+    axes.minorticks_off()
+    for name, colour in zip(reversed(list(curves)), (FIRST, SECOND, THIRD), strict=False):
+        axes.plot(range(1, len(curves[name]) + 1), curves[name], color=colour, label=name)
+    axes.legend(loc="lower right")

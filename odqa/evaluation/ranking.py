@@ -45,14 +45,15 @@ def ndcg(ranking: Ranking, k: int) -> float:
     return gain / sum(1 / math.log2(1 + rank) for rank in range(1, min(k, len(ranking.relevant)) + 1))
 
 
-def evaluate(rankings: Sequence[Ranking], *, cuts: Sequence[int] = CUTS) -> Mapping[str, float]:
-    """Means over all rankings: `recall@k` for each cut; `mrr@k`, `map@k`, `ndcg@k` for 10 and the deepest cut."""
-    measures = {"mrr": reciprocal_rank, "map": average_precision, "ndcg": ndcg}
-    found = {f"recall@{k}": _mean([recall(one, k) for one in rankings]) for k in cuts}
-    for name, measure in measures.items():
-        found |= {f"{name}@{k}": _mean([measure(one, k) for one in rankings]) for k in sorted({10, max(cuts)})}
+def measures(ranking: Ranking, *, cuts: Sequence[int] = CUTS) -> dict[str, float]:
+    """`recall@k` of one ranking for each cut; `mrr@k`, `map@k`, `ndcg@k` for 10 and the deepest cut."""
+    found = {f"recall@{k}": recall(ranking, k) for k in cuts}
+    for name, measure in (("mrr", reciprocal_rank), ("map", average_precision), ("ndcg", ndcg)):
+        found |= {f"{name}@{k}": measure(ranking, k) for k in sorted({10, max(cuts)})}
     return found
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else 0.0
+def evaluate(rankings: Sequence[Ranking], *, cuts: Sequence[int] = CUTS) -> Mapping[str, float]:
+    """Means of the `measures` of all rankings, of which there is one at least."""
+    found = [measures(one, cuts=cuts) for one in rankings]
+    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}

@@ -1,21 +1,17 @@
-"""Ranking measures worked by hand, and retrieval evaluated over a tiny index."""
+"""Ranking measures worked by hand, and against trec_eval itself."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import pytest
+import pytrec_eval
+from hypothesis import given
+from hypothesis import strategies as st
 
-from odqa.embedder import Embedder
-from odqa.errors import DataError
-from odqa.evaluation.dataset import GoldAnswer, Question
-from odqa.evaluation.ranking import Ranking, average_precision, evaluate, ndcg, recall, reciprocal_rank
-from odqa.evaluation.retriever import evaluate_retriever
-from odqa.index import Index
-from odqa.recipes import RetrieverRecipe
-from tests.tiny import TEXTS
+from odqa.evaluation.ranking import Ranking, average_precision, evaluate, measures, ndcg, recall, reciprocal_rank
 
+TREC = {"recall": "recall", "map_cut": "map", "ndcg_cut": "ndcg"}
 RANKING = Ranking(["a", "b", "c", "d", "e"], {"b", "d", "z"})
 
 
@@ -37,19 +33,24 @@ def test_means_are_over_questions() -> None:
     assert (found["recall@1"], found["recall@2"], found["mrr@2"]) == (0.5, pytest.approx(2 / 3), 0.75)
 
 
-def questions(document_id: str = "d3") -> list[Question]:
-    gold = Question("q1", "Vistula River", TEXTS[3], "Title 3", document_id, (GoldAnswer("Vistula", 39),))
-    return [gold, Question("q2", "oxygen lavoisier symbol", TEXTS[1], "Title 1", "d1", (), is_impossible=True)]
-
-
-def test_a_retriever_is_evaluated_by_side_and_group(build: Callable[..., Index], embedder: Embedder) -> None:
-    report = evaluate_retriever(build(), RetrieverRecipe(), questions(), embedder=embedder)
-    assert report.questions == {"all": 2, "answerable": 1, "unanswerable": 1}
-    assert report.scores["sparse"]["all"]["recall@1"] == 1.0
-    assert report.scores["dense"]["all"]["recall@100"] == 1.0
-    assert report.scores.keys() == {"dense", "sparse", "fused"}
-
-
-def test_questions_about_other_documents_are_refused(build: Callable[..., Index], embedder: Embedder) -> None:
-    with pytest.raises(DataError, match='lacks 1 of the documents asked about, the first "Normans-0"'):
-        evaluate_retriever(build(), RetrieverRecipe(), questions("Normans-0"), embedder=embedder)
+@given(
+    st.lists(
+        st.tuples(st.permutations(range(30)), st.integers(1, 30), st.sets(st.integers(0, 40), min_size=1, max_size=8)),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_measures_are_those_of_trec_eval(drawn: list[tuple[list[int], int, set[int]]]) -> None:
+    rankings = [
+        Ranking([f"d{one}" for one in order[:count]], {f"d{one}" for one in gold}) for order, count, gold in drawn
+    ]
+    judged = {str(row): dict.fromkeys(one.relevant, 1) for row, one in enumerate(rankings)}
+    run = {str(row): {name: -float(at) for at, name in enumerate(one.ranked)} for row, one in enumerate(rankings)}
+    cuts = (1, 5, 10, 20)
+    names = {f"{measure}_{k}": f"{ours}@{k}" for measure, ours in TREC.items() for k in cuts}
+    scored = pytrec_eval.RelevanceEvaluator(judged, {*names, "recip_rank"}).evaluate(run)
+    for row, ranking in enumerate(rankings):
+        ours = {name: measured for k in cuts for name, measured in measures(ranking, cuts=(k,)).items()}
+        for theirs, name in names.items():
+            assert ours.get(name, recall(ranking, int(name.split("@")[1]))) == pytest.approx(scored[str(row)][theirs])
+        assert reciprocal_rank(ranking, len(ranking.ranked)) == pytest.approx(scored[str(row)]["recip_rank"])
