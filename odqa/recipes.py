@@ -92,8 +92,8 @@ class TrainingRecipe(_Table):
     `average_decay` keeps a moving average of the weights (0: none). `backtranslated_share` of the questions about
     back-translated text take part, and `backtranslated_weight` weighs their loss; `negative_share` of the answerable
     questions are also paired with another passage of their article, where they have no answer. `dropout` replaces all
-    rates of the base model's own; 0 makes training on a CPU faster by half, most of which
-    `attention_dropout = 0` saves.
+    rates of the base model's own; 0 makes training on a CPU faster by half, mostly thanks to `attention_dropout = 0`.
+    `freeze_embeddings` leaves the word embeddings as they are, `freeze_layers` so many layers above them.
     """
 
     base: str
@@ -113,6 +113,7 @@ class TrainingRecipe(_Table):
     group_by_length: bool = True
     pad_to_multiple: Positive = 32
     freeze_embeddings: bool = False
+    freeze_layers: Annotated[int, Field(ge=0)] = 0
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0

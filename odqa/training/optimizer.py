@@ -1,4 +1,4 @@
-"""Layer-wise learning rates.
+"""Layer-wise learning rates, and layers that stay as they are.
 
 Source: Howard and Ruder 2018, "Universal Language Model Fine-tuning", section 3.2 (discriminative fine-tuning).
 """
@@ -9,10 +9,27 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from odqa.errors import ConfigError
 from odqa.recipes import TrainingRecipe
 
 _LAYER = re.compile(r"\.(?:layer|albert_layer_groups)\.(\d+)\.")
 _HEAD = "qa_outputs"
+
+
+def freeze(model: Any, recipe: TrainingRecipe) -> None:
+    """Take the recipe's embeddings and lowest layers out of training.
+
+    Raises:
+        ConfigError: the model has fewer layers.
+    """
+    if recipe.freeze_embeddings:
+        model.base_model.embeddings.requires_grad_(requires_grad=False)
+    depths = {name: _depth(name, 0) for name, _ in model.named_parameters()}
+    if recipe.freeze_layers > (layers := max(depths.values())):
+        raise ConfigError(f"freeze_layers is {recipe.freeze_layers}, but {recipe.base} has {layers} layers.")
+    for name, parameter in model.named_parameters():
+        if 0 < depths[name] <= recipe.freeze_layers:
+            parameter.requires_grad_(requires_grad=False)
 
 
 def parameter_groups(model: Any, recipe: TrainingRecipe, decayed: Collection[str]) -> list[dict[str, Any]]:

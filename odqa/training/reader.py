@@ -21,6 +21,7 @@ from odqa.training.card import TrainedReader
 from odqa.training.data import TrainingData, examples, load
 from odqa.training.features import Collator, Features, build
 from odqa.training.fit import of_margins
+from odqa.training.optimizer import freeze
 from odqa.training.plan import Plan, check_precision, plan
 from odqa.training.provenance import Provenance, provenance
 from odqa.training.quiet import quiet
@@ -170,8 +171,7 @@ def _model(job: _Job) -> Any:
 
     set_seed(job.recipe.seed)
     model = load_model(job.base, dropout=job.recipe.dropout, attention_dropout=job.recipe.attention_dropout)
-    if job.recipe.freeze_embeddings:
-        model.base_model.embeddings.requires_grad_(requires_grad=False)
+    freeze(model, job.recipe)
     return model
 
 

@@ -188,16 +188,25 @@ def test_half_precision_weights(tmp_path: Path) -> None:
     assert opened(trained).read([ASKED])[0].spans
 
 
-def embeddings(folder: Path) -> torch.Tensor:
-    return next(one for name, one in load_file(folder / "model.safetensors").items() if "word_embeddings" in name)
+def weights(folder: Path, part: str) -> torch.Tensor:
+    return next(one for name, one in load_file(folder / "model.safetensors").items() if part in name)
+
+
+def test_frozen_layers_stay_as_they_are(tmp_path: Path) -> None:
+    base = make_bert(tmp_path / "base")
+    frozen = train(tmp_path, base, epochs=0.2, freeze_embeddings=True, freeze_layers=1, weight_decay=0.1)
+    for part, stays in (("word_embeddings", True), ("layer.0.output.dense.weight", True), ("layer.1.output", False)):
+        assert torch.equal(weights(frozen.folder, part), weights(base, part)) is stays
+    with pytest.raises(ConfigError, match=r"freeze_layers is 3, but .*base has 2 layers"):
+        train(tmp_path, base, "many", epochs=0.2, freeze_layers=3)
 
 
 def test_frozen_embeddings_stay_as_they_are(tmp_path: Path) -> None:
     base = make_bert(tmp_path / "base")
     frozen = train(tmp_path, base, epochs=0.2, freeze_embeddings=True, weight_decay=0.1)
     moved = train(tmp_path, base, "moved", epochs=0.2, weight_decay=0.1)
-    assert torch.equal(embeddings(frozen.folder), embeddings(base))
-    assert not torch.equal(embeddings(moved.folder), embeddings(base))
+    assert torch.equal(weights(frozen.folder, "word_embeddings"), weights(base, "word_embeddings"))
+    assert not torch.equal(weights(moved.folder, "word_embeddings"), weights(base, "word_embeddings"))
 
 
 def test_the_average_is_what_is_written(tmp_path: Path) -> None:
