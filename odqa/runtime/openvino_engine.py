@@ -23,7 +23,7 @@ _GRAPH = "graph.xml"
 class OpenVinoEngine:
     """An exported graph. A row's outputs don't move with its neighbours beyond the rounding of float32."""
 
-    max_tokens = 4_096
+    max_tokens = 512
 
     def __init__(self, folder: Path, kind: Kind) -> None:
         """Take the model's graph from the cache, or export it there.

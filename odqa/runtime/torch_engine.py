@@ -28,7 +28,7 @@ class TorchEngine:
         import torch
 
         self.device = device
-        self.max_tokens = 4_096 if device == "cpu" else 65_536
+        self.max_tokens = 512 if device == "cpu" else 65_536
         self._outputs = _OUTPUTS[kind]
         self._segments = models.has_segments(folder)
         model = load_model(folder, kind, dtype=torch.float32 if device == "cpu" else torch.float16)
