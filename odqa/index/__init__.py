@@ -6,7 +6,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Self
@@ -54,7 +54,7 @@ class Index:
         self._ends = list(accumulate(len(segment) for segment in self._segments))
         self._terms = Bm25([segment.postings for segment in self._segments], self.generation.card.terms)
         self._merged: MergedVectors | None = None
-        self._filtered = lru_cache(_CACHED_FILTERS)(self._rows_where)
+        self._filtered = lru_cache(_CACHED_FILTERS)(partial(_rows_where, self._segments))
 
     @classmethod
     def open(cls, name: str) -> Self:
@@ -210,14 +210,6 @@ class Index:
         """
         return self._filtered(where)
 
-    def _rows_where(self, where: str | None) -> NDArray[np.bool_]:
-        if where is not None:
-            pairs = zip(self._segments, change.matching(self._segments, where), strict=True)
-            parts = [mask[segment.owners] for segment, mask in pairs]
-        else:
-            parts = [np.ones(len(one), dtype=np.bool_) if one.live is None else one.live for one in self._segments]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
-
     def nearest(self, queries: NDArray[np.float32], k: int, *, where: str | None = None) -> list[NDArray[np.int64]]:
         """For each query, float32 (queries, dimensions), the rows of its `k` nearest passages and of all ties.
 
@@ -330,6 +322,15 @@ def _with_all_ties(search: Callable[[int], _Found | None], k: int, most: int) ->
         if depth == most or not (scores[:, -1] >= scores[:, k - 1] - _TIE).any():
             return [found[found >= 0] for found in rows]
         depth *= 4
+
+
+def _rows_where(segments: Sequence[Segment], where: str | None) -> NDArray[np.bool_]:
+    if where is not None:
+        pairs = zip(segments, change.matching(segments, where), strict=True)
+        parts = [mask[segment.owners] for segment, mask in pairs]
+    else:
+        parts = [np.ones(len(one), dtype=np.bool_) if one.live is None else one.live for one in segments]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
 
 
 def _splitter(card: Card, embedder: Embedder) -> Splitter:

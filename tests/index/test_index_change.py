@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -238,3 +241,18 @@ def test_changes_with_the_real_embedder(build, embedder, documents) -> None:
     assert Index.remove("tiny", ids=["new", "d0"]).documents == len(documents) - 1
     assert Index.compact("tiny").segments == 1
     assert {one.id for one in Index.open("tiny").documents()} == {one.id for one in documents[1:]}
+
+
+def test_a_generation_that_is_no_longer_used_is_freed_at_once() -> None:
+    """Its files stay open as long as it lives; it must not wait for the collector of cycles."""
+    fakes.build("made", SMALL)
+    index = Index.open("made")
+    fakes.retriever(index).retrieve(["w1"], where='title = ""')
+    first = weakref.ref(index)
+    gc.disable()
+    try:
+        change.remove(store.existing("made"), ids=["a"])
+        index = index.refreshed()
+        assert first() is None
+    finally:
+        gc.enable()
