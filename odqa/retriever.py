@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from odqa.embedder import Embedder
 from odqa.index import Index
-from odqa.index.terms import with_ties
+from odqa.index.terms import Search, with_ties
 from odqa.recipes import Fusion, Mode, RetrieverRecipe
 from odqa.types import Hit
 
@@ -79,25 +81,36 @@ class Retriever:
         """
         depth = self.recipe.candidates if depth is None else depth
         vectors = self._vectors(questions)
-        if len(vectors):
-            near = self.index.nearest(vectors, depth, where=where)
-            pairs = zip(questions, vectors, near, strict=True)
-            return [self._scored(question, vector, rows, depth, where) for question, vector, rows in pairs]
-        return [self._scored(question, None, np.empty(0, np.int64), depth, where) for question in questions]
+        if not len(vectors):
+            empty = np.empty(0, np.int64)
+            return [self._scored(None, empty, *self._terms(question, depth, where), depth) for question in questions]
+        near = _beside().submit(self.index.nearest, vectors, depth, where=where)
+        terms = [self._terms(question, depth, where) for question in questions]
+        found = zip(vectors, near.result(), terms, strict=True)
+        return [self._scored(vector, rows, *sparse, depth) for vector, rows, sparse in found]
 
     def _vectors(self, questions: Sequence[str]) -> NDArray[np.float32]:
         if self.embedder is None or self.recipe.mode is Mode.SPARSE:
             return np.empty((0, 0), np.float32)
         return self.embedder.embed_questions(questions)
 
+    def _terms(self, question: str, depth: int, where: str | None) -> tuple[Search | None, NDArray[np.int64]]:
+        """The question's terms looked up, and the rows of their largest scores."""
+        if self.recipe.mode is Mode.DENSE:
+            return None, np.empty(0, np.int64)
+        search = self.index.sparse(question)
+        return search, search.largest(depth, None if where is None else self.index.rows(where))
+
     def _scored(
-        self, question: str, vector: NDArray[np.float32] | None, rows: NDArray[np.int64], depth: int, where: str | None
+        self,
+        vector: NDArray[np.float32] | None,
+        near: NDArray[np.int64],
+        search: Search | None,
+        largest: NDArray[np.int64],
+        depth: int,
     ) -> Candidates:
-        sparse = None
-        if self.recipe.mode is not Mode.DENSE:
-            search = self.index.sparse(question)
-            rows = np.union1d(rows, search.largest(depth, None if where is None else self.index.rows(where)))
-            sparse = search.scores(rows)
+        rows = near if search is None else np.union1d(near, largest)
+        sparse = None if search is None else search.scores(rows)
         dense = None if vector is None else self.index.dense_scores(vector, rows)
         return Candidates(rows, self._fuse(dense, sparse, depth), dense, sparse)
 
@@ -122,6 +135,12 @@ class Retriever:
         if self.recipe.fusion is Fusion.RRF:
             return _reciprocal_ranks(dense, depth) + _reciprocal_ranks(sparse, depth)
         return self.recipe.dense_weight * dense + self.recipe.sparse_weight * sparse
+
+
+@cache
+def _beside() -> ThreadPoolExecutor:
+    """A thread that searches vectors while terms are looked up: FAISS leaves the interpreter free meanwhile."""
+    return ThreadPoolExecutor(thread_name_prefix="odqa-vectors")
 
 
 def _reciprocal_ranks(scores: NDArray[np.float64], depth: int) -> NDArray[np.float64]:
