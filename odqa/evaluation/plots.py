@@ -107,7 +107,7 @@ def _precision_recall(axes: Axes, outcomes: Sequence[Outcome], scores: Mapping[s
 def margin_plot(outcomes: Sequence[Outcome], points: Mapping[str, OperatingPoint], *, label: str = "margin") -> Plot:
     """Histograms of the margin, or of what else stands against the thresholds, and the thresholds."""
     return Plot(
-        f"{label.capitalize()}s",
+        label.capitalize().removesuffix("s") + "s",
         f"The {label} of the best span over “no answer”: what stands right of a threshold is answered. "
         "The less the two kinds overlap, the better it is known what can't be answered.",
         svg(lambda axes: _margins(axes, outcomes, points, label)),
