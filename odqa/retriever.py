@@ -139,7 +139,7 @@ class Retriever:
 
 @cache
 def _beside() -> ThreadPoolExecutor:
-    """A thread that searches vectors while terms are looked up: FAISS leaves the interpreter free meanwhile."""
+    """Threads that search vectors while terms are looked up: FAISS leaves the interpreter free meanwhile."""
     return ThreadPoolExecutor(thread_name_prefix="odqa-vectors")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,19 +84,18 @@ def examples(
 ) -> tuple[Miss, ...]:
     """A random sample of each kind of miss by the last side, the farthest first."""
     last = list(found.values())[-1]
-    places = [rank(question, one) for question, one in zip(questions, last, strict=True)]
+    places = [rank(question, one) or math.inf for question, one in zip(questions, last, strict=True)]
     answerable = [row for row, question in enumerate(questions) if question.answers]
-    far = len(questions) + max(place or 0 for place in places)
     kinds = {
-        "missed": [row for row in answerable if (places[row] or far) > NEAR],
-        "not_first": [row for row in answerable if 1 < (places[row] or far) <= NEAR],
+        "missed": [row for row in answerable if places[row] > NEAR],
+        "not_first": [row for row in answerable if 1 < places[row] <= NEAR],
     }
     draw = random.Random(seed)  # noqa: S311
     chosen = {kind: draw.sample(rows, min(of_each, len(rows))) for kind, rows in kinds.items()}
     return tuple(
         _miss(kind, index, questions[row], {side: ranks[row] for side, ranks in found.items()})
         for kind, rows in chosen.items()
-        for row in sorted(rows, key=lambda row: -(places[row] or far))
+        for row in sorted(rows, key=lambda row: -places[row])
     )
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+CPU_TOKENS = 512
+"""Tokens of a batch on a CPU: more bring nothing there but padding."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenBatch:

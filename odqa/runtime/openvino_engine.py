@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from odqa import config, models
 from odqa.errors import ModelError
-from odqa.runtime.batching import TokenBatch
+from odqa.runtime.batching import CPU_TOKENS, TokenBatch
 from odqa.runtime.kinds import Kind
 
 _GRAPH = "graph.xml"
@@ -23,7 +23,7 @@ _GRAPH = "graph.xml"
 class OpenVinoEngine:
     """An exported graph. A row's outputs don't move with its neighbours beyond the rounding of float32."""
 
-    max_tokens = 512
+    max_tokens = CPU_TOKENS
 
     def __init__(self, folder: Path, kind: Kind) -> None:
         """Take the model's graph from the cache, or export it there.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from odqa import models
 from odqa.errors import ModelError
-from odqa.runtime.batching import TokenBatch
+from odqa.runtime.batching import CPU_TOKENS, TokenBatch
 from odqa.runtime.kinds import Kind
 
 _OUTPUTS = {Kind.READER: ("start_logits", "end_logits"), Kind.ENCODER: ("last_hidden_state",)}
@@ -28,7 +28,7 @@ class TorchEngine:
         import torch
 
         self.device = device
-        self.max_tokens = 512 if device == "cpu" else 65_536
+        self.max_tokens = CPU_TOKENS if device == "cpu" else 65_536
         self._outputs = _OUTPUTS[kind]
         self._segments = models.has_segments(folder)
         model = load_model(folder, kind, dtype=torch.float32 if device == "cpu" else torch.float16)

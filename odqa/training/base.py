@@ -95,10 +95,10 @@ def load_model(base: Base, *, dropout: float | None = None, attention_dropout: f
 
     config = deepcopy(base.config)
     names = [name for name in config.to_dict() if _DROPOUT.search(name)]
-    rates = {
-        name: attention_dropout if "attention" in name and attention_dropout is not None else dropout for name in names
-    }
-    config.update({name: rate for name, rate in rates.items() if rate is not None})
+    if dropout is not None:
+        config.update(dict.fromkeys(names, dropout))
+    if attention_dropout is not None:
+        config.update({name: attention_dropout for name in names if "attention" in name})
     options = {"config": config, "dtype": "float32", "local_files_only": True}
     try:
         with quiet():
