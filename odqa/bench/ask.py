@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -71,14 +72,28 @@ def _warm(pipeline: Pipeline, asked: Sequence[str]) -> list[dict[str, Value]]:
 
 
 def _cold(name: str, commands: Sequence[Sequence[str]]) -> dict[str, Value]:
-    return _row(name, [seconds for seconds, _ in times(_process, commands, name, warm=1)])
+    found = times(_process, commands, name, warm=1)
+    return _row(name, [seconds for seconds, _ in found]) | {"peak MiB": max(peak for _, peak in found)}
 
 
-def _process(arguments: Sequence[str]) -> None:
-    command = [sys.executable, "-m", "odqa", *arguments]
+_PROGRAM = """
+import atexit, pathlib, sys
+status = pathlib.Path("/proc/self/status")
+if status.is_file():
+    atexit.register(lambda: print(*(line for line in status.open() if line.startswith("VmHWM")), file=sys.stderr))
+from odqa.cli import main
+main()
+"""
+
+
+def _process(arguments: Sequence[str]) -> int:
+    """Run a command in a process of its own; the most memory that it had at once, in MiB, 0 where only Linux tells."""
+    command = [sys.executable, "-c", _PROGRAM, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise BenchError(f"odqa {' '.join(arguments)} failed in a process of its own: {done.stderr.strip()}")
+    peak = re.search(r"^VmHWM:\s+(\d+)", done.stderr, re.MULTILINE)
+    return int(peak[1]) // 1024 if peak else 0
 
 
 def _row(name: str, seconds: Sequence[float]) -> dict[str, Value]:

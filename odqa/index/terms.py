@@ -209,27 +209,35 @@ class Search:
     def largest(self, count: int, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """Rows of the `count` largest scores over 0 and of all that equal the last of them, of those `allowed`.
 
-        Terms are added from the heaviest on, until those left could lift no further passage to where `count` others
-        already are. Source: Turtle and Flood 1995, "Query evaluation: strategies and optimizations".
+        Terms are added from the heaviest on. Once those left could lift no further passage to where `count` others
+        already are, they are looked up only for the passages that can still get there.
+        Source: Turtle and Flood 1995, "Query evaluation: strategies and optimizations".
         """
         total = int(self._ends[-1]) if len(self._ends) else 0
         partial, seen = np.zeros(total), np.zeros(total, dtype=np.bool_)
-        left = self.reach
-        rows, floor = np.empty(0, dtype=np.int64), 0.0
+        rows, left = np.empty(0, dtype=np.int64), self.reach
         for term in sorted(self._terms, key=lambda term: -term.weight):
             floor = _floor(partial[rows], count)
             if floor > left + _ROUNDING:
-                break
+                rows = rows[partial[rows] + left + _ROUNDING >= floor]
+                self._add(term, partial, rows)
+            else:
+                for number, (local, _) in enumerate(term.found):
+                    places = local + self._begin(number)
+                    partial[places] += self._parts(term, number, slice(None))
+                    seen[places] = True
+                rows = np.flatnonzero(seen if allowed is None else seen & allowed)
             left -= term.weight
-            for number, (local, _) in enumerate(term.found):
-                places = local + self._begin(number)
-                partial[places] += self._parts(term, number, slice(None))
-                seen[places] = True
-            rows = np.flatnonzero(seen if allowed is None else seen & allowed)
-        else:
-            floor, left = _floor(partial[rows], count), 0.0
-        near = rows[partial[rows] + left + _ROUNDING >= floor]
+        near = rows[partial[rows] + _ROUNDING >= _floor(partial[rows], count)]
         return near[with_ties(self.scores(near), count)]
+
+    def _add(self, term: _Term, sums: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
+        """Add what a term gives the passages at `rows`, which rise, to their places in `sums`."""
+        cuts = np.searchsorted(rows, [0, *self._ends])
+        for number, (local, _) in enumerate(term.found):
+            wanted = rows[cuts[number] : cuts[number + 1]]
+            places, at = _where(local, wanted - self._begin(number))
+            sums[wanted[at]] += self._parts(term, number, places)
 
     def _begin(self, number: int) -> int:
         return int(self._ends[number - 1]) if number else 0

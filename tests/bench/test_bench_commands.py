@@ -110,6 +110,7 @@ def test_search_and_ask_cover_every_side(
         ("of that, read", 2),
         ("warm, 32 at once", 1),
     ]
+    assert 10 < asked["rows"][0]["peak MiB"] < asked["rows"][1]["peak MiB"] < 2_000
 
 
 def test_a_table_names_the_machine(embedder_folder: Path) -> None:
