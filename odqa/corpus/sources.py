@@ -148,7 +148,10 @@ def _folder(root: Path, columns: Mapping[str, str]) -> Iterator[Document]:
             name = _readable(path.relative_to(root))
             yield from _file(path, name, kind, columns, id_prefix=f"{name}#")
     if empty:
-        raise CorpusError(f"{root} holds no file that can be read; known suffixes: {', '.join(SUFFIXES)}.")
+        raise CorpusError(
+            f"{root} holds no file that can be read; known suffixes: {', '.join(SUFFIXES)}. "
+            "Hidden files and links out of the folder are left out."
+        )
 
 
 def _files(folder: Path, root: Path) -> Iterator[Path]:
