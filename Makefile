@@ -32,6 +32,7 @@ bench: demo ## Measure speed, a quick set
 	$(BIN)/odqa bench embed
 	$(BIN)/odqa bench search
 	$(BIN)/odqa bench read
+	$(BIN)/odqa bench forward
 	$(BIN)/odqa bench ask
 	$(BIN)/odqa bench index --passages 100000
 

@@ -104,6 +104,24 @@ def read(pipeline: str, as_json: bool, **settings: Any) -> None:
 
 
 @bench.command()
+@options.pipeline
+@click.option(
+    "--bert-base", is_flag=True, help="A reader of BERT-base's size with random weights in the recipe's place."
+)
+@_number("--tokens", 384, "Length of the windows.")
+@click.option("--seconds", type=click.FloatRange(min=0), default=5, show_default=True, help="For each size of batch.")
+@_device
+@options.as_json
+def forward(pipeline: str, bert_base: bool, as_json: bool, **settings: Any) -> None:
+    """Run windows through the reader's model alone: rates, and the share of what products of matrices reach here."""
+    from odqa.bench.forward import measure
+    from odqa.pipeline import reader_recipe
+    from odqa.recipes import load_pipeline
+
+    _show(measure(None if bert_base else reader_recipe(load_pipeline(pipeline)).model, **settings), as_json=as_json)
+
+
+@bench.command()
 @_questions
 @options.pipeline
 @_index

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from odqa.bench import forward, serve
 from odqa.bench import read as reading
-from odqa.bench import serve
 from odqa.bench.embed import mean_cosine
 from odqa.bench.work import Task
 from odqa.index import Index
@@ -111,6 +111,28 @@ def test_search_and_ask_cover_every_side(
         ("warm, 32 at once", 1),
     ]
     assert 10 < asked["rows"][0]["peak MiB"] < asked["rows"][1]["peak MiB"] < 2_000
+
+
+def test_forward_counts_windows_and_their_operations(reader_folder: Path, tmp_path: Path) -> None:
+    path = recipe(tmp_path, reader_folder)
+    found = bench("forward", "--pipeline", path, "--tokens", "100", "--seconds", "0", "--device", "cpu")
+    assert [row["what"] for row in found["rows"]] == ["1 in a batch", "5 in a batch", "product of 2048 x 2048 matrices"]
+    weights = 2 * (4 * 32 * 32 + 2 * 32 * 64)
+    assert forward._operations(reader_folder, 100) == 2 * 100 * weights + 2 * (2 * 2 * 100 * 100 * 32)
+    for row in found["rows"][:-1]:
+        assert row["GFLOP/s"] == pytest.approx(row["windows/s"] * forward._operations(reader_folder, 100) / 1e9)
+        assert row["of products"] == pytest.approx(row["GFLOP/s"] / found["rows"][-1]["GFLOP/s"])
+
+
+def test_forward_says_what_it_can_t_run(reader_folder: Path, tmp_path: Path) -> None:
+    path = recipe(tmp_path, reader_folder)
+    for arguments, expected in (
+        (("--pipeline", path, "--tokens", "200"), "reads 128 tokens at most: give --tokens 128 or fewer."),
+        (("--bert-base", "--device", "openvino"), "Random weights run on torch alone"),
+    ):
+        done = odqa("bench", "forward", *arguments)
+        assert done.returncode == 1
+        assert expected in done.stderr
 
 
 def test_a_table_names_the_machine(embedder_folder: Path) -> None:
