@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from odqa import config
 from odqa.bench.machine import machine
-from odqa.bench.report import Report
+from odqa.bench.report import BenchError, Report
 from odqa.corpus import read_documents
 from odqa.embedder import Embedder
 from odqa.index import Index, build, files, store, tuning
+from odqa.index.vectors import gpus
 from odqa.recipes import Card, Mode, RetrieverRecipe, TermsCard
 from odqa.retriever import Retriever
 from odqa.types import Document, Passage
@@ -33,13 +34,25 @@ _NOISE = 0.6
 """Length of the noise added to a unit vector: its neighbours are a cloud around it, as passages of an article are."""
 
 
-def measure(passages: int, factories: Sequence[str]) -> Report:
-    """Build and search an index of so many passages for each of FAISS's factory strings."""
-    rows = [_measured(passages, factory) for factory in factories]
+def measure(passages: int, factories: Sequence[str], *, gpu: bool = False) -> Report:
+    """Build and search an index of so many passages for each of FAISS's factory strings.
+
+    Args:
+        passages: How many.
+        factories: FAISS's factory strings.
+        gpu: Search the vectors on the first GPU, too.
+
+    Raises:
+        ConfigError: FAISS doesn't know a factory, or it can't go to a GPU.
+        BenchError: there is no GPU that FAISS can use.
+    """
+    if gpu and not gpus():
+        raise BenchError('faiss finds no GPU. Install the GPU build, pip install "odqa[gpu]", or leave --gpu out.')
+    rows = [_measured(passages, factory, gpu=gpu) for factory in factories]
     return Report("index", {"passages": passages, "questions": _QUESTIONS}, rows, machine(), {})
 
 
-def _measured(passages: int, factory: str) -> dict[str, Any]:
+def _measured(passages: int, factory: str, *, gpu: bool) -> dict[str, Any]:
     """Build in this process, search in a fresh one, whose memory is then that of searching alone."""
     folder = config.cache_folder() / "bench" / _NAME
     files.remove(folder)
@@ -52,7 +65,7 @@ def _measured(passages: int, factory: str) -> dict[str, Any]:
         )
     built = perf_counter() - begin
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        searched = pool.submit(_search, folder).result()
+        searched = pool.submit(_search, folder, gpu=gpu).result()
     files.remove(folder)
     row = {"factory": factory, "passages": passages, "segments": report.segments, "GB": round(report.size / 1e9, 2)}
     return row | {"build s": round(built)} | searched
@@ -120,7 +133,7 @@ def _zipf(chance: np.random.Generator, count: int) -> NDArray[np.int64]:
     return np.asarray((_VOCABULARY ** chance.random(count)).astype(np.int64) - 1)
 
 
-def _search(folder: Path) -> dict[str, Any]:
+def _search(folder: Path, *, gpu: bool) -> dict[str, Any]:
     """Times in milliseconds for each question, recall@10 against exact search, what memory searching took at most."""
     before = _peak()
     begin = perf_counter()
@@ -128,11 +141,18 @@ def _search(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"open s": round(perf_counter() - begin, 2)}
     asker = _Asker(opened)
     for mode in Mode:
-        retriever = Retriever(opened, RetrieverRecipe(mode=mode), embedder=asker)  # type: ignore[arg-type]
-        times = [_timed(retriever, question) for question in asker.questions]
-        found[f"{mode} p50 ms"], found[f"{mode} p95 ms"] = (round(float(np.percentile(times, p)), 1) for p in (50, 95))
+        found |= _times(str(mode), asker, Retriever(opened, RetrieverRecipe(mode=mode), embedder=asker))  # type: ignore[arg-type]
     found["GB of memory"] = round(_peak() - before, 2)
-    return found | {"recall@10": round(asker.recall(), 3)}
+    found["recall@10"] = round(asker.recall(), 3)
+    for mode in (Mode.DENSE, Mode.HYBRID) if gpu else ():
+        retriever = Retriever(opened, RetrieverRecipe(mode=mode, gpu=True), embedder=asker)  # type: ignore[arg-type]
+        found |= _times(f"{mode} on GPU", asker, retriever)
+    return found
+
+
+def _times(name: str, asker: _Asker, retriever: Retriever) -> dict[str, float]:
+    times = [_timed(retriever, question) for question in asker.questions]
+    return {f"{name} p{rank} ms": round(float(np.percentile(times, rank)), 1) for rank in (50, 95)}
 
 
 def _peak() -> float:

@@ -156,12 +156,13 @@ def serve(pipeline: str, as_json: bool, **settings: Any) -> None:
 @bench.command()
 @_number("--passages", 1_000_000, "Passages to make up.")
 @click.option("--factory", "factories", multiple=True, default=["Flat"], show_default=True, help="May be given often.")
+@click.option("--gpu", is_flag=True, help="Search the vectors on the first GPU, too.")
 @options.as_json
-def index(passages: int, factories: tuple[str, ...], as_json: bool) -> None:
+def index(passages: int, factories: tuple[str, ...], gpu: bool, as_json: bool) -> None:
     """Build and search indexes of made-up passages: words by Zipf's law, real embeddings with noise."""
     from odqa.bench.index import measure
 
-    _show(measure(passages, factories), as_json=as_json)
+    _show(measure(passages, factories, gpu=gpu), as_json=as_json)
 
 
 def _show(report: Report, *, as_json: bool) -> None:

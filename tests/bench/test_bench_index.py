@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from odqa.bench import BenchError
 from odqa.bench import index as bench
+from odqa.index import Index, files, store
 from odqa.index import build as building
-from odqa.index import files, store
 
 
 def test_words_follow_zipf_s_law() -> None:
@@ -29,6 +30,17 @@ def test_a_small_run(monkeypatch: pytest.MonkeyPatch, factory: str) -> None:
         folder, bench._documents(300), card=bench._card(factory), embedder=maker, splitter=maker, number=1
     )
     assert report.passages == 300
-    found = bench._search(folder)
+    found = bench._search(folder, gpu=False)
     assert found["recall@10"] >= 0.9
     assert {"open s", "dense p50 ms", "sparse p50 ms", "hybrid p95 ms"} <= found.keys()
+    merge = Index.merge
+    monkeypatch.setattr(Index, "merge", lambda self, *, gpu: merge(self, gpu=not gpu))
+    assert bench._search(folder, gpu=True).keys() - found.keys() == {
+        f"{mode} on GPU p{rank} ms" for mode in ("dense", "hybrid") for rank in (50, 95)
+    }
+
+
+def test_without_a_gpu_none_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "gpus", lambda: 0)
+    with pytest.raises(BenchError, match="faiss finds no GPU"):
+        bench.measure(10, ["Flat"], gpu=True)
