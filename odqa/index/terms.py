@@ -196,14 +196,10 @@ class Search:
 
     def scores(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Of the passages at `rows`, float64 (rows,), in [0, 1), 0 for a removed one; the same wherever they stand."""
+        order = np.argsort(rows)
         scores = np.zeros(len(rows))
-        owners = np.searchsorted(self._ends, rows, side="right")
-        for number in np.unique(owners):
-            mine = np.flatnonzero(owners == number)
-            local = rows[mine] - self._begin(number)
-            for term in self._terms:
-                places, at = _where(term.found[number][0], local)
-                scores[mine[at]] += self._parts(term, number, places)
+        for term in self._terms:
+            scores[order] += self._given(term, rows[order])
         return scores / self.reach if self.reach else scores
 
     def largest(self, count: int, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
@@ -220,7 +216,7 @@ class Search:
             floor = _floor(partial[rows], count)
             if floor > left + _ROUNDING:
                 rows = rows[partial[rows] + left + _ROUNDING >= floor]
-                self._add(term, partial, rows)
+                partial[rows] += self._given(term, rows)
             else:
                 for number, (local, _) in enumerate(term.found):
                     places = local + self._begin(number)
@@ -231,13 +227,15 @@ class Search:
         near = rows[partial[rows] + _ROUNDING >= _floor(partial[rows], count)]
         return near[with_ties(self.scores(near), count)]
 
-    def _add(self, term: _Term, sums: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
-        """Add what a term gives the passages at `rows`, which rise, to their places in `sums`."""
+    def _given(self, term: _Term, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What a term gives the passages at `rows`, which rise, float64 (rows,)."""
+        given = np.zeros(len(rows))
         cuts = np.searchsorted(rows, [0, *self._ends])
         for number, (local, _) in enumerate(term.found):
-            wanted = rows[cuts[number] : cuts[number + 1]]
-            places, at = _where(local, wanted - self._begin(number))
-            sums[wanted[at]] += self._parts(term, number, places)
+            mine = slice(cuts[number], cuts[number + 1])
+            places, at = _where(local, rows[mine] - self._begin(number))
+            given[mine][at] = self._parts(term, number, places)
+        return given
 
     def _begin(self, number: int) -> int:
         return int(self._ends[number - 1]) if number else 0
