@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +190,25 @@ def current(folder: Path) -> Generation:
         IndexNotFoundError: nothing was ever committed here.
         IndexDamagedError: CURRENT or the generation is missing or damaged.
     """
+    pointer = _pointer(folder)
+    while True:
+        try:
+            return _named(folder, pointer)
+        except IndexDamagedError:
+            # A writer may have gone on meanwhile, and cleared away what CURRENT named.
+            before, pointer = pointer, _pointer(folder)
+            if pointer == before:
+                raise
+
+
+def _pointer(folder: Path) -> bytes:
     try:
-        pointer = (folder / CURRENT).read_bytes()
+        return (folder / CURRENT).read_bytes()
     except FileNotFoundError:
         raise IndexNotFoundError(f'Index "{folder.name}" was never finished. Run its build again.') from None
+
+
+def _named(folder: Path, pointer: bytes) -> Generation:
     parts = pointer.decode("ascii", errors="replace").split(" ")
     if len(parts) != 2 or not parts[0].isdecimal():
         raise IndexDamagedError(f"{folder / CURRENT} is damaged: it must name a generation and its SHA-256.")
@@ -212,8 +228,12 @@ def kept(folder: Path, newest: Generation) -> list[Generation]:
     Raises:
         IndexDamagedError: one of those before is damaged.
     """
-    paths = [folder / file_name(newest.number - age) for age in range(1, KEPT_GENERATIONS)]
-    return [newest, *(decode(path.read_bytes(), path) for path in paths if path.is_file())]
+    generations = [newest]
+    for age in range(1, KEPT_GENERATIONS):
+        path = folder / file_name(newest.number - age)
+        with suppress(FileNotFoundError):
+            generations.append(decode(path.read_bytes(), path))
+    return generations
 
 
 def collect_garbage(folder: Path, newest: Generation) -> None:

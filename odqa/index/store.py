@@ -153,10 +153,18 @@ def verify(name: str) -> list[str]:
 
 def faults(folder: Path) -> list[str]:
     """What is wrong with the files of the index in `folder`: those of the newest generation and of the one before."""
-    try:
-        newest = current(folder)
-    except IndexDamagedError as error:
-        return [str(error)]
+    while True:
+        try:
+            newest = current(folder)
+            problems = _faults(folder, newest)
+            # Where a writer went on meanwhile, files may be gone because nothing needs them any more.
+            if not problems or current(folder).number == newest.number:
+                return problems
+        except IndexDamagedError as error:
+            return [str(error)]
+
+
+def _faults(folder: Path, newest: Generation) -> list[str]:
     problems, generations = [], [newest]
     try:
         generations = kept(folder, newest)

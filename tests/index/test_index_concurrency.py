@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
-from odqa.index import Index, store
+from odqa.errors import IndexDamagedError
+from odqa.index import Index, generation, store
 from odqa.types import Document
 from tests.index import fakes
 
@@ -64,3 +68,36 @@ def test_searches_beside_a_writer_see_whole_generations() -> None:
     assert writer.returncode == 0
     assert len(set(seen)) > 1
     assert store.faults(store.existing("made")) == []
+
+
+def overtaken(made: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, where the first call of it finds that a writer has cleared away what was current."""
+    turns = [1, 2]
+
+    def call(*arguments: Any) -> Any:
+        missed = turns.copy()
+        turns.clear()
+        for turn in missed:
+            fakes.add("made", [Document("always", f"w2 turn{turn}")])
+        return made(*arguments)
+
+    return call
+
+
+def test_generation_cleared_away_between_two_reads_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes.build("made", fakes.make_documents(3))
+    folder = store.folder_of("made")
+    with monkeypatch.context() as patch:
+        patch.setattr(generation, "_named", overtaken(generation._named))
+        assert generation.current(folder).number == 3
+    (folder / "generation-000003.json").unlink()
+    with pytest.raises(IndexDamagedError, match=r"generation-000003\.json is missing, though CURRENT names it"):
+        generation.current(folder)
+
+
+def test_verifying_beside_a_writer_finds_no_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes.build("made", [Document("always", "w2")])
+    first = {path.name for path in (store.folder_of("made") / "segments").iterdir()}
+    monkeypatch.setattr(store, "still_is", overtaken(store.still_is))
+    assert store.verify("made") == []
+    assert not first & {path.name for path in (store.folder_of("made") / "segments").iterdir()}
