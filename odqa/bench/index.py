@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from odqa import config
 from odqa.bench.machine import machine
-from odqa.bench.report import BenchError, Report
+from odqa.bench.report import Report
 from odqa.corpus import read_documents
 from odqa.embedder import Embedder
 from odqa.index import Index, build, files, store, tuning
-from odqa.index.vectors import gpus
+from odqa.index.vectors import check_factory, check_merged
 from odqa.recipes import Card, Mode, RetrieverRecipe, TermsCard
 from odqa.retriever import Retriever
 from odqa.types import Document, Passage
@@ -43,11 +43,12 @@ def measure(passages: int, factories: Sequence[str], *, gpu: bool = False) -> Re
         gpu: Search the vectors on the first GPU, too.
 
     Raises:
-        ConfigError: FAISS doesn't know a factory, or it can't go to a GPU.
-        BenchError: there is no GPU that FAISS can use.
+        ConfigError: FAISS doesn't know a factory, or there is no GPU for it.
     """
-    if gpu and not gpus():
-        raise BenchError('faiss finds no GPU. Install the GPU build, pip install "odqa[gpu]", or leave --gpu out.')
+    for factory in factories:
+        check_factory(factory)
+        if gpu:
+            check_merged(factory, gpu=True)
     rows = [_measured(passages, factory, gpu=gpu) for factory in factories]
     return Report("index", {"passages": passages, "questions": _QUESTIONS}, rows, machine(), {})
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from odqa.corpus.passages import Splitter
 from odqa.embedder import Embedder
-from odqa.errors import ConfigError, IndexDamagedError
+from odqa.errors import IndexDamagedError
 from odqa.index import build as building
 from odqa.index import change, export, store, vectors
 from odqa.index.build import BuildReport
@@ -169,11 +169,7 @@ class Index:
         Raises:
             ConfigError: there is no GPU that faiss can use, or the index is of a kind that can't go there.
         """
-        factory = self.generation.card.factory
-        if "HNSW" in factory or factory.startswith(("SQ", "OPQ")):
-            raise ConfigError(f'An index of factory "{factory}" can\'t be merged for a GPU; Flat and IVF can.')
-        if gpu and not vectors.gpus():
-            raise ConfigError('faiss finds no GPU. Install the GPU build: pip install "odqa[gpu]".')
+        vectors.check_merged(self.generation.card.factory, gpu=gpu)
         codec = change.codec_of(self._folder, self.generation)
         self._merged = MergedVectors(codec, [one.vectors for one in self._segments], gpu=gpu, half=half)
 

@@ -41,6 +41,14 @@ def gpus() -> int:
     return int(count()) if count is not None else 0
 
 
+def check_merged(factory: str, *, gpu: bool) -> None:
+    """Raise a ConfigError where vectors of that factory can't be searched all at once, or not on a GPU."""
+    if "HNSW" in factory or factory.startswith(("SQ", "OPQ")):
+        raise ConfigError(f'An index of factory "{factory}" can\'t be merged for a GPU; Flat and IVF can.')
+    if gpu and not gpus():
+        raise ConfigError('faiss finds no GPU. Install the GPU build: pip install "odqa[gpu]".')
+
+
 def _faiss() -> Any:
     if find_spec("faiss") is None:
         raise ConfigError('faiss is not installed. Install it: pip install "odqa[cpu]", or "odqa[gpu]" with a GPU.')

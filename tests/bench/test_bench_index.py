@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from odqa.bench import BenchError
 from odqa.bench import index as bench
-from odqa.index import Index, files, store
+from odqa.errors import ConfigError
+from odqa.index import Index, files, store, vectors
 from odqa.index import build as building
 
 
@@ -40,7 +40,18 @@ def test_a_small_run(monkeypatch: pytest.MonkeyPatch, factory: str) -> None:
     }
 
 
-def test_without_a_gpu_none_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "gpus", lambda: 0)
-    with pytest.raises(BenchError, match="faiss finds no GPU"):
-        bench.measure(10, ["Flat"], gpu=True)
+@pytest.mark.parametrize(
+    ("factory", "gpus", "message"),
+    [
+        ("Flat", 0, "faiss finds no GPU"),
+        ("HNSW32", 1, "Flat and IVF can"),
+        ("Flatt", 1, 'factory is "Flatt"'),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is_built(
+    monkeypatch: pytest.MonkeyPatch, factory: str, gpus: int, message: str
+) -> None:
+    monkeypatch.setattr(vectors, "gpus", lambda: gpus)
+    monkeypatch.setattr(bench, "_measured", lambda *_, **__: pytest.fail("it was built"))
+    with pytest.raises(ConfigError, match=message):
+        bench.measure(10, ["Flat", factory], gpu=True)
