@@ -50,13 +50,18 @@ def builtin_folder(kind: str) -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / kind
 
 
+def is_name(name: str) -> bool:
+    """Whether `name` can be one folder's name and isn't read as a path to a TOML file."""
+    return bool(_NAME.fullmatch(name)) and not name.endswith(".toml")
+
+
 def check_name(name: str, what: str) -> str:
     """Return `name` if it can be one folder's name.
 
     Raises:
         ConfigError: it could leave its folder, or is read as a path to a TOML file.
     """
-    if not _NAME.fullmatch(name) or name.endswith(".toml"):
+    if not is_name(name):
         raise ConfigError(
             f'"{name}" can\'t name {what}: use 1 to 64 letters, digits, ".", "_" or "-", '
             "beginning with a letter or digit and not ending in .toml."

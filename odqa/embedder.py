@@ -37,8 +37,8 @@ class Embedder:
         Raises:
             ModelError: it can't be found or loaded.
         """
-        self.name = str(name)
-        folder = models.locate(self.name)
+        folder = models.locate(str(name))
+        self.name = models.durable(str(name))
         self.fingerprint = models.fingerprint(folder)
         recipe = _recipe(folder)
         self._encoder: _Encoder = _Foreign(folder, device) if recipe is None else _Pooled(folder, recipe, device)
@@ -208,12 +208,13 @@ class _Foreign:
 
 
 def _load(folder: Path, device: str) -> Any:
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
     try:
         with models.quiet():
             return SentenceTransformer(str(folder), device=device, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(f"Can't load an embedder from {folder}: {str(error).splitlines()[0]}") from error
 
 

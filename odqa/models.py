@@ -30,11 +30,10 @@ def locate(name: str) -> Path:
     """
     if _is_path(name):
         return _checked(Path(name).expanduser(), name)
-    if name.removeprefix("sentence-transformers/") == BASE_EMBEDDER:
+    if _plain(name) == BASE_EMBEDDER:
         return _base_embedder()
-    for root in (config.models_folder(), _BUNDLED):
-        if name in _names(root):
-            return root / name
+    if kept := _kept(name):
+        return kept
     if "/" in name:
         return _checked(_from_hub(name), name)
     known = ", ".join([BASE_EMBEDDER, *_names(_BUNDLED), *_names(config.models_folder())])
@@ -42,6 +41,26 @@ def locate(name: str) -> Path:
         f'No model "{name}". Known: {known}; or give a folder (./NAME) or a hub name (OWNER/NAME). '
         "ODQA_READER=FOLDER puts another reader in a recipe's place."
     )
+
+
+def durable(name: str) -> str:
+    """What names the same model in any working directory: a path in full, any other name as it is."""
+    return str(Path(name).expanduser().resolve()) if _is_path(name) else name
+
+
+def _is_path(name: str) -> bool:
+    if name.startswith((".", "/", "~")):
+        return True
+    return _plain(name) != BASE_EMBEDDER and _kept(name) is None and Path(name).is_dir()
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("sentence-transformers/")
+
+
+def _kept(name: str) -> Path | None:
+    """The folder of a model of the home's `.models`, or of a bundled one."""
+    return next((root / name for root in (config.models_folder(), _BUNDLED) if name in _names(root)), None)
 
 
 def _names(root: Path) -> list[str]:
@@ -139,10 +158,6 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _is_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or Path(name).is_dir()
-
-
 def _checked(folder: Path, name: str) -> Path:
     """The folder itself, or its safetensors form where it still holds a `.bin` checkpoint."""
     if not folder.is_dir():
@@ -172,8 +187,11 @@ def _from_hub(name: str) -> Path:
     def fetch(*patterns: str, offline: bool) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=offline))
 
+    cached = None
     try:
-        return _with_weights(fetch, offline=True)
+        cached = _with_weights(fetch, offline=True)
+        if _is_whole(cached):
+            return cached
     except LocalEntryNotFoundError:
         pass
     except HFValidationError as error:
@@ -181,13 +199,28 @@ def _from_hub(name: str) -> Path:
     try:
         return _with_weights(fetch, offline=False)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        if cached is not None and _weights(cached):
+            return cached
         reason = str(error).splitlines()[0]
-        raise ModelError(f'Can\'t get "{name}" from the hub, and no copy is cached: {reason}') from None
+        raise ModelError(f'Can\'t get "{name}" from the hub, and no whole copy is cached: {reason}') from None
 
 
 def _with_weights(fetch: Callable[..., Path], *, offline: bool) -> Path:
     folder = fetch(*_FILES, offline=offline)
     return folder if any(folder.glob("*.safetensors")) else fetch(*_FILES, "pytorch_model.bin", offline=offline)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether nothing is missing that another program left out: a reader's files, or those that say how to pool."""
+    try:
+        check_kind(folder, reader=True)
+    except ModelError:
+        return _weights(folder) and (folder / "modules.json").is_file()
+    return _weights(folder)
+
+
+def _weights(folder: Path) -> bool:
+    return any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir())
 
 
 def _converted(folder: Path, checkpoint: Path) -> Path:

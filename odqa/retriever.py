@@ -133,7 +133,7 @@ class Retriever:
         if dense is None or sparse is None:
             return next(side for side in (dense, sparse, np.empty(0)) if side is not None)
         if self.recipe.fusion is Fusion.RRF:
-            return _reciprocal_ranks(dense, depth) + _reciprocal_ranks(sparse, depth)
+            return _reciprocal_ranks(dense, depth) + np.where(sparse > 0, _reciprocal_ranks(sparse, depth), 0.0)
         return self.recipe.dense_weight * dense + self.recipe.sparse_weight * sparse
 
 
@@ -144,7 +144,9 @@ def _beside() -> ThreadPoolExecutor:
 
 
 def _reciprocal_ranks(scores: NDArray[np.float64], depth: int) -> NDArray[np.float64]:
-    """1 / (60 + rank) for the first `depth`, 0 beyond. Source: Cormack et al. 2009, "Reciprocal Rank Fusion"."""
-    ranks = np.empty(len(scores))
-    ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    """1 / (60 + rank) for the first `depth`, 0 beyond; equal scores have the best of their ranks.
+
+    Source: Cormack et al. 2009, "Reciprocal Rank Fusion outperforms Condorcet and individual rank learning methods".
+    """
+    ranks = 1 + np.searchsorted(np.sort(-scores), -scores)
     return np.where(ranks <= depth, 1 / (_RRF_K + ranks), 0.0)

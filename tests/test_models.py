@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from odqa import models
+from odqa.embedder import Embedder
 from odqa.errors import ModelError
 from odqa.reader import Reader
 from odqa.recipes import ReaderRecipe
+from odqa.runtime import Kind, load_engine
 
 
 def test_the_bundled_embedder_is_the_original() -> None:
@@ -70,7 +72,7 @@ def test_a_hub_name_without_a_hub_says_so(monkeypatch: pytest.MonkeyPatch, tmp_p
         raise LocalEntryNotFoundError("no connection")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
-    with pytest.raises(ModelError, match=r'Can\'t get "somebody/model" from the hub, and no copy is cached'):
+    with pytest.raises(ModelError, match=r'Can\'t get "somebody/model" from the hub, and no whole copy is cached'):
         models.locate("somebody/model")
 
 
@@ -109,3 +111,57 @@ def test_a_model_of_ones_own_is_found_by_its_name(reader_folder: Path, home: Pat
     assert models.locate("mine") == folder
     with pytest.raises(ModelError, match='No model "yours". Known: all-MiniLM-L6-v2, minilm-l6-squad2, mine;'):
         models.locate("yours")
+
+
+@pytest.mark.parametrize("kept", [("config.json",), ("config.json", "model.safetensors", "tokenizer.json")])
+@pytest.mark.parametrize("online", [True, False])
+def test_a_cached_copy_that_another_program_left_is_completed(
+    monkeypatch: pytest.MonkeyPatch, embedder_folder: Path, tmp_path: Path, kept: tuple[str, ...], online: bool
+) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    part = tmp_path / "part"
+    part.mkdir()
+    for name in kept:
+        shutil.copy(embedder_folder / name, part / name)
+
+    def fetch(name: str, *, allow_patterns: list[str], local_files_only: bool) -> str:
+        if not local_files_only and not online:
+            raise LocalEntryNotFoundError("no connection")
+        return str(part if local_files_only else embedder_folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    if online:
+        assert models.locate("somebody/model") == embedder_folder
+    elif "model.safetensors" in kept:
+        assert models.locate("somebody/model") == part
+    else:
+        with pytest.raises(ModelError, match="no whole copy is cached: no connection"):
+            models.locate("somebody/model")
+
+
+def test_a_folder_is_named_in_full_and_hides_no_model_of_that_name(
+    monkeypatch: pytest.MonkeyPatch, embedder_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(embedder_folder, tmp_path / "mine")
+    (tmp_path / models.BASE_EMBEDDER).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert Embedder("mine").name == Embedder("./mine").name == str(tmp_path / "mine")
+    assert models.locate(models.BASE_EMBEDDER) != Path(models.BASE_EMBEDDER)
+    assert models.durable(models.BASE_EMBEDDER) == models.BASE_EMBEDDER
+    assert models.durable("somebody/model") == "somebody/model"
+
+
+def test_cut_off_weights_are_told(reader_folder: Path, embedder_folder: Path, tmp_path: Path) -> None:
+    for kind, folder in ((Kind.READER, reader_folder), (Kind.ENCODER, embedder_folder)):
+        copy = shutil.copytree(folder, tmp_path / kind)
+        weights = copy / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:1000])
+        with pytest.raises(ModelError, match=f"Can't load a.* from .*{kind}"):
+            load_engine(copy, kind)
+
+
+def test_a_device_that_is_not_there_is_told(reader_folder: Path) -> None:
+    with pytest.raises(ModelError, match='Device "cuda:99" can\'t be used: .* Use "cpu"'):
+        load_engine(reader_folder, Kind.READER, device="cuda:99")

@@ -11,7 +11,7 @@ from odqa.embedder import Embedder
 from odqa.errors import ConfigError
 from odqa.index import Index, vectors
 from odqa.recipes import Fusion, Mode, RetrieverRecipe
-from odqa.retriever import Retriever
+from odqa.retriever import Retriever, _reciprocal_ranks
 from odqa.types import Hit
 from tests.tiny import TEXTS
 
@@ -84,3 +84,14 @@ def test_a_gpu_that_is_not_there_is_refused(index: Index, embedder: Embedder) ->
         pytest.skip("there is a GPU")
     with pytest.raises(ConfigError, match="faiss finds no GPU"):
         hits(index, embedder, gpu=True)
+
+
+def test_reciprocal_ranks_give_nothing_for_no_match_and_the_same_for_the_same_score(
+    index: Index, embedder: Embedder
+) -> None:
+    recipe = RetrieverRecipe(fusion=Fusion.RRF)
+    found = Retriever(index, recipe, embedder=embedder).retrieve(["unknownword"], top_k=len(TEXTS))[0]
+    assert [hit.sparse for hit in found] == [0.0] * len(TEXTS)
+    assert [hit.dense for hit in found] == sorted((hit.dense for hit in found), reverse=True)
+    assert found[0].score == 1 / 61
+    np.testing.assert_allclose(_reciprocal_ranks(np.array([2.0, 5.0, 2.0, 1.0]), 3), [1 / 62, 1 / 61, 1 / 62, 0])

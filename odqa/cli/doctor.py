@@ -27,7 +27,7 @@ def doctor() -> None:
         ("machine", f"{platform.system()} {platform.machine()}, {counted(os.cpu_count() or 1, 'processor')}"),
         *((name, _version(name, problems)) for name in _PACKAGES),
         ("faiss", _faiss(problems)),
-        ("GPU", _gpu()),
+        ("GPU", _gpu(problems)),
         ("engine", _engine()),
         ("home", f"{config.home()}{' ($ODQA_HOME)' if os.environ.get('ODQA_HOME') else ''}"),
         ("indexes", _indexes()),
@@ -62,9 +62,14 @@ def _faiss(problems: list[str]) -> str:
     return f"{described}, {counted(vectors.gpus(), 'GPU')}"
 
 
-def _gpu() -> str:
-    import torch
+def _gpu(problems: list[str]) -> str:
+    from odqa.corpus.streams import one_line
 
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        problems.append(f"torch can't be imported ({one_line(error)}): pip install torch")
+        return "not known"
     if not torch.cuda.is_available():
         return "none that torch can use; running on the CPU"
     return ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))

@@ -98,14 +98,18 @@ def _skipped(count: int) -> str:
 def add(name: str, source: str, format: str | None, columns: tuple[str, ...]) -> None:
     """Add the documents of SOURCE to the index NAME.
 
-    A document whose id is there already replaces the one that was. A text that is there already isn't embedded again.
+    A document whose id is there already replaces the one that was; where it holds no text any more, that one is
+    removed. A text that is there already isn't embedded again.
     """
     from odqa.corpus import read_documents
     from odqa.index import Index
 
     report = Index.add(name, read_documents(source, format=format or "", columns=_columns(columns)))
     replaced = f", {report.replaced:,} of them in place of an older one" if report.replaced else ""
-    click.echo(f"Added {counted(report.added, 'document')}{_skipped(report.skipped)}{replaced}. {_state(report)}")
+    emptied = f" Removed {counted(report.removed, 'document')} whose text is gone." if report.removed else ""
+    click.echo(
+        f"Added {counted(report.added, 'document')}{_skipped(report.skipped)}{replaced}.{emptied} {_state(report)}"
+    )
 
 
 @index.command()

@@ -71,6 +71,7 @@ def read_documents(
 ) -> Iterator[Document]:
     """Stream the documents of a file, a folder or a data set; memory is bounded by the largest document.
 
+    A row without an id is called after its file or data set and its number, `faq.csv#0`.
     A document may have an empty text (a row with null, a PDF without a text layer), and ids may come twice:
     both are the caller's to handle. Offsets in `sections` count code points of the text.
 
@@ -88,7 +89,7 @@ def read_documents(
     path = Path(source)
     kind = _named_format(format) if format else _format_at(path, str(source))
     if kind is Format.DATASETS:
-        return tables.documents(hub.rows(str(source)), columns)
+        return tables.documents(hub.rows(str(source)), columns, id_prefix=f"{path.name}#")
     _check_exists(path, str(source))
     if columns and kind is not Format.FOLDER and kind not in _ROWS:
         raise ConfigError(f"columns name the columns of rows; {source} is read as {kind}.")
@@ -127,11 +128,11 @@ def _format_of(path: Path) -> Format | None:
     return SUFFIXES.get("".join(suffixes[-2:])) or SUFFIXES.get("".join(suffixes[-1:]))
 
 
-def _file(path: Path, name: str, kind: Format, columns: Mapping[str, str], id_prefix: str = "") -> Iterator[Document]:
+def _file(path: Path, name: str, kind: Format, columns: Mapping[str, str]) -> Iterator[Document]:
     if kind is Format.SQUAD:
         return squad.read(path)
     if kind in _ROWS:
-        return tables.documents(_ROWS[kind](path), columns, id_prefix=id_prefix)
+        return tables.documents(_ROWS[kind](path), columns, id_prefix=f"{name}#")
     return _one(_SINGLE[kind], path, name)
 
 
@@ -146,7 +147,7 @@ def _folder(root: Path, columns: Mapping[str, str]) -> Iterator[Document]:
         if kind is not None:
             empty = False
             name = _readable(path.relative_to(root))
-            yield from _file(path, name, kind, columns, id_prefix=f"{name}#")
+            yield from _file(path, name, kind, columns)
     if empty:
         raise CorpusError(
             f"{root} holds no file that can be read; known suffixes: {', '.join(SUFFIXES)}. "

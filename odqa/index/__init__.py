@@ -25,6 +25,7 @@ from odqa.index.generation import Generation, current
 from odqa.index.merged import MergedVectors
 from odqa.index.segment import Segment
 from odqa.index.terms import Bm25, Search, with_ties
+from odqa.index.vectors import Codec
 from odqa.recipes import Card
 from odqa.types import Document, Passage
 
@@ -49,7 +50,7 @@ class Index:
             IndexDamagedError: a file is missing or not the one that was written.
         """
         self.name = folder.name
-        self.generation, self._segments = _opened(folder)
+        self.generation, self._segments, self._codec = _opened(folder)
         self._folder = folder
         self._ends = list(accumulate(len(segment) for segment in self._segments))
         self._terms = Bm25([segment.postings for segment in self._segments], self.generation.card.terms)
@@ -113,9 +114,9 @@ class Index:
         """
         folder = store.existing(name)
         with store.locked(folder):
-            card = current(folder).card
-            embedder = Embedder(card.embedder) if embedder is None else embedder
-            return change.add(folder, documents, embedder=embedder, splitter=_splitter(card, embedder))
+            newest = current(folder)
+            embedder = Embedder(newest.embedder.name) if embedder is None else embedder
+            return change.add(folder, documents, embedder=embedder, splitter=_splitter(newest.card, embedder))
 
     @classmethod
     def remove(cls, name: str, *, ids: Sequence[str] = (), where: str | None = None) -> ChangeReport:
@@ -151,13 +152,13 @@ class Index:
         export.write(self._segments, folder)
 
     def refreshed(self) -> Self:
-        """This index where no newer generation is current, else that one, opened.
+        """This index while its generation is current, else the current one, opened.
 
         Raises:
-            IndexDamagedError: the newer one is damaged.
+            IndexNotFoundError: the index was deleted.
+            IndexDamagedError: the current one is damaged.
         """
-        newest = current(self._folder).number
-        return self if newest == self.generation.number else type(self)(self._folder)
+        return self if current(self._folder) == self.generation else type(self)(self._folder)
 
     def merge(self, *, gpu: bool, half: bool = False) -> None:
         """Search all vectors at once from now on, on a GPU or the CPU; results are the same (see `merged`).
@@ -170,8 +171,8 @@ class Index:
             ConfigError: there is no GPU that faiss can use, or the index is of a kind that can't go there.
         """
         vectors.check_merged(self.generation.card.factory, gpu=gpu)
-        codec = change.codec_of(self._folder, self.generation)
-        self._merged = MergedVectors(codec, [one.vectors for one in self._segments], gpu=gpu, half=half)
+        parts = [one.vectors for one in self._segments]
+        self._merged = MergedVectors(self._codec, parts, gpu=gpu, half=half) if parts else None
 
     def __len__(self) -> int:
         """Number of live passages."""
@@ -334,12 +335,12 @@ def _splitter(card: Card, embedder: Embedder) -> Splitter:
     return Splitter(embedder.tokenizer, max_tokens=tokens, overlap=card.passages.overlap)
 
 
-def _opened(folder: Path) -> tuple[Generation, list[Segment]]:
-    """The current generation and its segments; again where a writer went on meanwhile and cleared them away."""
+def _opened(folder: Path) -> tuple[Generation, list[Segment], Codec]:
+    """The current generation with its files; again where a writer went on meanwhile and cleared them away."""
     while True:
         generation = current(folder)
         try:
-            return generation, change.opened(folder, generation)
+            return generation, change.opened(folder, generation), change.codec_of(folder, generation)
         except IndexDamagedError:
-            if current(folder).number == generation.number:
+            if current(folder) == generation:
                 raise

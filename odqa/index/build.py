@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import odqa
+from odqa import progress
 from odqa.errors import ConfigError, CorpusError
 from odqa.index import draft, files, tuning, vectors
 from odqa.index.draft import Draft, text_hash
@@ -77,11 +78,12 @@ class BuildReport:
 
 @dataclass(slots=True)
 class Intake:
-    """Documents on their way in: those with text, each id once."""
+    """Documents on their way in: those with text, each id once; `empty` are the ids of those without."""
 
     documents: Iterable[Document]
     skipped: int = 0
     ids: set[str] = field(default_factory=set)
+    empty: set[str] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[Document]:
         """Pass on the documents that hold text.
@@ -92,6 +94,7 @@ class Intake:
         for document in self.documents:
             if not document.text.strip():
                 self.skipped += 1
+                self.empty.add(document.id)
                 continue
             if document.id in self.ids:
                 raise CorpusError(f'The document id "{document.id}" stands twice in the corpus; ids must be unique.')
@@ -269,11 +272,14 @@ def _encoded(folder: Path, entries: list[Entry], codec: Codec, recall: float) ->
     staged = [Vectors(folder / entry.staged.name) for entry in entries if entry.staged]
     trained = None
     if not codec.trained:
-        codec.train(tuning.sample(staged, codec.sample_size))
+        with progress.bar(f"Training {codec.factory}"):
+            codec.train(tuning.sample(staged, codec.sample_size))
         trained = write_file(folder, f"codecs/{uuid4().hex[:12]}.faiss", codec)
     stamps = tuple(
         with_vectors(folder, entry.segment, codec, codec.encode(one.rows(np.arange(len(one)))))
-        for entry, one in zip(entries, staged, strict=True)
+        for entry, one in progress.track(
+            zip(entries, staged, strict=True), "Encoding", total=len(entries), unit="segments"
+        )
     )
     encoded = [Vectors(folder / "segments" / stamp.name / "vectors.faiss") for stamp in stamps]
     return stamps, trained, tuning.tune(encoded, staged, recall)

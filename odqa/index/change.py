@@ -58,6 +58,8 @@ def add(
 ) -> ChangeReport:
     """Add documents; one whose id is there replaces the one that was. The caller holds the index's lock.
 
+    One that is there and has no text any more is removed.
+
     Raises:
         CorpusError: an id stands twice, or no document holds any text.
         IndexMismatchError: another embedder made the vectors.
@@ -74,15 +76,16 @@ def add(
     build.write_segments(intake, journal, writer, splitter, segment_passages)
     if not journal.entries:
         raise CorpusError(f"The source holds no text ({counted(intake.skipped, 'empty document')}). Give it documents.")
-    old = newest.documents
-    kept = _buried(folder, owned, [segment.with_ids(list(intake.ids)) for segment in owned])
-    replaced = old - sum(stamp.live_documents for stamp in kept)
+    replaced = [segment.with_ids(list(intake.ids)) for segment in owned]
+    emptied = [segment.with_ids(list(intake.empty - intake.ids)) for segment in owned]
+    kept = _buried(folder, owned, [one | other for one, other in zip(replaced, emptied, strict=True)])
     stamps = [*kept, *(entry.segment for entry in journal.entries)]
     made = _commit(folder, newest, stamps)
     if sum(_is_small(stamp) for stamp in stamps) > MOST_SMALL:
         with suppress(StoredIndexError):  # the documents are in; merging is tried again with the next addition
             made = _compacted(folder, made, [stamp for stamp in stamps if _is_small(stamp)])
-    return _report(folder, made, added=len(intake.ids), replaced=replaced, skipped=intake.skipped)
+    counts = {"added": len(intake.ids), "replaced": _count(replaced), "removed": _count(emptied)}
+    return _report(folder, made, **counts, skipped=intake.skipped)
 
 
 def remove(folder: Path, *, ids: Sequence[str] = (), condition: str | None = None) -> ChangeReport:
@@ -95,10 +98,10 @@ def remove(folder: Path, *, ids: Sequence[str] = (), condition: str | None = Non
     newest = current(folder)
     owned = opened(folder, newest)
     named = [segment.with_ids(ids) for segment in owned]
-    unknown = len(set(ids)) - sum(int(mask.sum()) for mask in named)
+    unknown = len(set(ids)) - _count(named)
     if condition is not None:
         named = [one | other for one, other in zip(named, matching(owned, condition), strict=True)]
-    removed = sum(int(mask.sum()) for mask in named)
+    removed = _count(named)
     made = _commit(folder, newest, _buried(folder, owned, named)) if removed else newest
     return _report(folder, made, removed=removed, unknown=unknown)
 
@@ -106,22 +109,29 @@ def remove(folder: Path, *, ids: Sequence[str] = (), condition: str | None = Non
 def compact(folder: Path) -> ChangeReport:
     """Merge small segments and write those anew that hold removed documents. The caller holds the index's lock.
 
+    What an unfinished addition left behind is removed, too.
+
     Raises:
         StoredIndexError: the index is damaged, the disk is full or the folder can't be written.
     """
     newest = current(folder)
     stamps = [stamp for stamp in newest.segments if stamp.tombstones or _is_small(stamp)]
     worthwhile = len(stamps) > 1 or any(stamp.tombstones for stamp in stamps)
-    return _report(folder, _compacted(folder, newest, stamps) if worthwhile else newest)
+    made = _compacted(folder, newest, stamps) if worthwhile else newest
+    collect_garbage(folder, made)
+    return _report(folder, made)
 
 
 def check_embedder(name: str, generation: Generation, embedder: build.PassageEmbedder) -> None:
     """Raise an IndexMismatchError where another embedder made the vectors."""
     built = generation.embedder
     if built.fingerprint != embedder.fingerprint:
+        asked = f'is asked with "{embedder.name}" ({embedder.dimension})'
+        if built.name == embedder.name:
+            asked = "that model's files have changed since"
         raise IndexMismatchError(
-            f'Index "{name}" was built with "{built.name}" ({built.dimension} dimensions) but is asked '
-            f'with "{embedder.name}" ({embedder.dimension}). Rebuild it: odqa index build {name} --replace'
+            f'Index "{name}" was built with "{built.name}" ({built.dimension} dimensions) but {asked}. '
+            f"Rebuild it: odqa index build {name} --replace"
         )
 
 
@@ -178,6 +188,10 @@ def _buried(folder: Path, segments: Sequence[Segment], dead: Sequence[NDArray[np
         name = f"tombstones/{segment.stamp.name}-{uuid4().hex[:8]}.npy"
         stamps.append(bury(folder, name, segment, mask) if gone else segment.stamp)
     return [stamp for stamp in stamps if stamp.live_documents]
+
+
+def _count(masks: Iterable[NDArray[np.bool_]]) -> int:
+    return sum(int(mask.sum()) for mask in masks)
 
 
 def _commit(folder: Path, newest: Generation, stamps: Sequence[SegmentStamp]) -> Generation:

@@ -48,10 +48,12 @@ def write(segments: Sequence[Segment], folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists and is not empty. Choose a new folder.")
     files.make_folder(folder.absolute())
-    total = sum(segment.stamp.live_documents for segment in segments)
-    with progress.bar("Exporting", total=total, unit="documents") as tick:
-        _write(folder / "documents.parquet", _DOCUMENTS, _documents(segments, tick))
-    _write(folder / "passages.parquet", _PASSAGES, _passages(segments))
+    stamps = [segment.stamp for segment in segments]
+    documents, passages = sum(one.live_documents for one in stamps), sum(one.live_passages for one in stamps)
+    found = progress.track(_documents(segments), "Exporting", total=documents, unit="documents")
+    _write(folder / "documents.parquet", _DOCUMENTS, found)
+    found = progress.track(_passages(segments), "Exporting", total=passages, unit="passages")
+    _write(folder / "passages.parquet", _PASSAGES, found)
     files.sync_folder(folder)
 
 
@@ -67,7 +69,7 @@ def _write(path: Path, schema: pa.Schema, rows: Iterator[dict[str, Any]]) -> Non
             writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
 
 
-def _documents(segments: Sequence[Segment], tick: progress.Tick) -> Iterator[dict[str, Any]]:
+def _documents(segments: Sequence[Segment]) -> Iterator[dict[str, Any]]:
     for segment in segments:
         for document in segment.documents():
             sections = [{"start": one.start, "page": one.page, "heading": one.heading} for one in document.sections]
@@ -78,7 +80,6 @@ def _documents(segments: Sequence[Segment], tick: progress.Tick) -> Iterator[dic
                 "metadata": json.dumps(dict(document.metadata), ensure_ascii=False),
                 "sections": sections,
             }
-            tick.advance()
 
 
 def _passages(segments: Sequence[Segment]) -> Iterator[dict[str, Any]]:

@@ -61,7 +61,7 @@ class Disk:
 
     def remove(self, path: Path) -> None:
         """Remove a file or an empty folder."""
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             path.rmdir()
         else:
             path.unlink(missing_ok=True)
@@ -135,6 +135,21 @@ def create(path: Path) -> Iterator[HashedFile]:
         disk.sync(raw)
 
 
+def read(path: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StoredIndexError: it can't be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoredIndexError(f"Can't read {path}: {os.strerror(error.errno or 0)}.") from error
+
+
 def publish(path: Path, data: bytes) -> FileStamp:
     """Put `data` at `path` in one step: readers see the old file or the new one, whole."""
     draft = path.with_name(f".{path.name}.draft")
@@ -170,9 +185,9 @@ def move(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all in it, that nothing refers to any more."""
+    """Remove a file, a link, or a folder with all in it, that nothing refers to any more."""
     with _refusals(path):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             for inside in sorted(path.iterdir()):
                 remove(inside)
         disk.remove(path)

@@ -189,6 +189,7 @@ def current(folder: Path) -> Generation:
     Raises:
         IndexNotFoundError: nothing was ever committed here.
         IndexDamagedError: CURRENT or the generation is missing or damaged.
+        StoredIndexError: they can't be read.
     """
     pointer = _pointer(folder)
     while True:
@@ -203,7 +204,7 @@ def current(folder: Path) -> Generation:
 
 def _pointer(folder: Path) -> bytes:
     try:
-        return (folder / CURRENT).read_bytes()
+        return files.read(folder / CURRENT)
     except FileNotFoundError:
         raise IndexNotFoundError(f'Index "{folder.name}" was never finished. Run its build again.') from None
 
@@ -214,7 +215,7 @@ def _named(folder: Path, pointer: bytes) -> Generation:
         raise IndexDamagedError(f"{folder / CURRENT} is damaged: it must name a generation and its SHA-256.")
     path = folder / file_name(int(parts[0]))
     try:
-        data = path.read_bytes()
+        data = files.read(path)
     except FileNotFoundError:
         raise IndexDamagedError(f"{path} is missing, though {CURRENT} names it. Rebuild the index.") from None
     if f"{int(parts[0])} {hashlib.sha256(data).hexdigest()}\n".encode() != pointer:
@@ -232,7 +233,7 @@ def kept(folder: Path, newest: Generation) -> list[Generation]:
     for age in range(1, KEPT_GENERATIONS):
         path = folder / file_name(newest.number - age)
         with suppress(FileNotFoundError):
-            generations.append(decode(path.read_bytes(), path))
+            generations.append(decode(files.read(path), path))
     return generations
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from odqa.index import draft, files
 from odqa.index.generation import JOURNAL, NamedFile, SegmentStamp, seal, unseal
+from odqa.index.vectors import FLAT
 from odqa.recipes import Card
 from odqa.types import Document
 
@@ -60,9 +61,13 @@ class Journal:
 
 
 def key(card: Card, fingerprint: str, base: int) -> str:
-    """What must be the same for a build to go on: the card, the embedder and the generation it begins from."""
-    made = card.model_dump(mode="json", exclude={"description", "licence"})
-    return hashlib.sha256(json.dumps([made, fingerprint, base], sort_keys=True).encode()).hexdigest()
+    """What must be the same for a build to go on: the card, the embedder and the generation it begins from.
+
+    Of the factory only whether it is Flat: any other one can be made of the vectors that are staged.
+    """
+    made = card.model_dump(mode="json", exclude={"description", "licence", "factory", "recall"})
+    seed = [made, card.factory == FLAT, fingerprint, base]
+    return hashlib.sha256(json.dumps(seed, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path, key: str) -> list[Entry]:

@@ -58,7 +58,7 @@ def names() -> list[str]:
     """The names of all index folders, sorted; half-built ones too."""
     root = config.indexes_folder()
     found = root.iterdir() if root.is_dir() else []
-    return sorted(path.name for path in found if path.is_dir() and not path.name.startswith("."))
+    return sorted(path.name for path in found if path.is_dir() and config.is_name(path.name))
 
 
 def listed() -> Iterator[Listed]:
@@ -139,7 +139,8 @@ def delete(name: str) -> None:
 def _discard(folder: Path) -> None:
     grave = folder.with_name(f".deleted-{folder.name}-{uuid4().hex[:8]}")
     files.move(folder, grave)
-    files.remove(grave)
+    for path in sorted(folder.parent.glob(f".deleted-{folder.name}-????????")):  # those of killed deletions, too
+        files.remove(path)
 
 
 def verify(name: str) -> list[str]:
@@ -158,7 +159,7 @@ def faults(folder: Path) -> list[str]:
             newest = current(folder)
             problems = _faults(folder, newest)
             # Where a writer went on meanwhile, files may be gone because nothing needs them any more.
-            if not problems or current(folder).number == newest.number:
+            if not problems or current(folder) == newest:
                 return problems
         except IndexDamagedError as error:
             return [str(error)]

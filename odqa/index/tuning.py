@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from odqa import progress
 from odqa.index.generation import Tuning
 from odqa.index.vectors import Vectors
 
@@ -29,7 +30,7 @@ def tune(vectors: Sequence[Vectors], exact: Sequence[Vectors], asked: float) -> 
     truth = nearest(exact, queries, K + 1)
     parameter, most = vectors[0].parameter, max(one.most_effort for one in vectors)
     efforts = [*(2**power for power in range(most.bit_length()) if 2**power < most), most] if parameter else [0]
-    for effort in efforts:
+    for effort in progress.track(efforts, "Measuring recall", total=len(efforts), unit="efforts"):
         recall = _recall(nearest(vectors, queries, K + 1, effort), truth)
         if recall >= asked:
             break

@@ -17,8 +17,9 @@ from odqa.text import counted
 
 FLAT = "Flat"
 DISTRIBUTIONS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu-cu11", "faiss-gpu")
-_PQ = r"PQ\d+(x\d+)?"
-_FACTORY = re.compile(rf"Flat|SQ8|SQfp16|HNSW\d+(,Flat|,SQ8)?|IVF\d+,(Flat|SQ8|SQfp16)|(OPQ\d+(_\d+)?,)?IVF\d+,{_PQ}")
+_N = r"[1-9]\d*"
+_IVF = rf"IVF{_N},(Flat|SQ8|SQfp16)|(OPQ{_N}(_{_N})?,)?IVF{_N},PQ{_N}(x{_N})?"
+_FACTORY = re.compile(rf"Flat|SQ8|SQfp16|HNSW([2-9]|[1-9]\d+)(,Flat|,SQ8)?|{_IVF}")
 _ALLOWED_SHARE = 0.1
 _FEW = 1024
 _CHUNK = 65_536
@@ -83,7 +84,7 @@ class Codec:
         """
         faiss = _faiss()
         check_factory(factory)
-        self._factory = factory
+        self.factory = factory
         try:
             self._index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
         except RuntimeError as error:
@@ -112,7 +113,7 @@ class Codec:
             self._index.train(sample)
         except RuntimeError:
             raise ConfigError(
-                f'factory "{self._factory}" can\'t be trained with {counted(len(sample), "passage")}. '
+                f'factory "{self.factory}" can\'t be trained with {counted(len(sample), "passage")}. '
                 'Use "Flat", or one with fewer cells.'
             ) from None
 

@@ -103,16 +103,16 @@ class _Parser:
         return _wrong(self._text, self._next.at, reason)
 
     def _filter(self) -> Filter:
-        found = self._term()
+        found = [self._term()]
         while self._accept("or"):
-            found = _either(found, self._term())
-        return found
+            found.append(self._term())
+        return _joined(np.logical_or, found)
 
     def _term(self) -> Filter:
-        found = self._factor()
+        found = [self._factor()]
         while self._accept("and"):
-            found = _both(found, self._factor())
-        return found
+            found.append(self._factor())
+        return _joined(np.logical_and, found)
 
     def _factor(self) -> Filter:
         self._depth += 1
@@ -179,7 +179,7 @@ def _token(match: re.Match[str]) -> _Token:
     kind = str(match.lastgroup)
     text, at = match[kind], match.start(kind)
     if kind == "number":
-        return _Token("value", float(text) if set(text) & set(".eE") else int(text), at)
+        return _Token("value", _number(text, at), at)
     if kind == "text":
         return _Token("value", re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL), at)
     if kind == "word" and text.lower() in _KEYWORDS:
@@ -187,16 +187,25 @@ def _token(match: re.Match[str]) -> _Token:
     return _Token("column" if kind in ("word", "column") else kind, text.strip("`"), at)
 
 
+def _number(text: str, at: int) -> float:
+    try:
+        return float(text) if set(text) & set(".eE") else int(text)
+    except ValueError:  # Python reads integers of up to 4,300 digits
+        raise _wrong(text, at, "a number with too many digits") from None
+
+
 def _wrong(text: str, at: int, reason: str) -> ConfigError:
     return ConfigError(f"The filter {text!r} is wrong at character {at + 1}: {reason}.")
 
 
-def _either(left: Filter, right: Filter) -> Filter:
-    return lambda column: left(column) | right(column)
+def _joined(join: np.ufunc, filters: list[Filter]) -> Filter:
+    def test(column: Column) -> Mask:
+        found = filters[0](column)
+        for one in filters[1:]:
+            found = join(found, one(column))
+        return found
 
-
-def _both(left: Filter, right: Filter) -> Filter:
-    return lambda column: left(column) & right(column)
+    return test
 
 
 def _opposite(inner: Filter) -> Filter:

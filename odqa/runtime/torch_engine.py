@@ -23,10 +23,11 @@ class TorchEngine:
         """Load the model in `folder` onto a torch device.
 
         Raises:
-            ModelError: it can't be loaded, or weights are missing.
+            ModelError: it can't be loaded, weights are missing, or there is no such device.
         """
         import torch
 
+        _check_device(device)
         self.device = device
         self.max_tokens = CPU_TOKENS if device == "cpu" else 65_536
         self._outputs = _OUTPUTS[kind]
@@ -47,12 +48,23 @@ class TorchEngine:
         return tuple(getattr(output, name).float().cpu().numpy() for name in self._outputs)
 
 
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f'Device "{device}" can\'t be used: {reason}. Use "cpu", or leave it out.') from None
+
+
 def load_model(folder: Path, kind: Kind, *, dtype: Any = None) -> Any:
     """The transformers model in `folder`, every weight that the kind needs read from the file.
 
     Raises:
         ModelError: weights are missing, or it can't be loaded.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModel, AutoModelForQuestionAnswering
 
     auto = AutoModelForQuestionAnswering if kind is Kind.READER else AutoModel
@@ -61,7 +73,7 @@ def load_model(folder: Path, kind: Kind, *, dtype: Any = None) -> Any:
             model, info = auto.from_pretrained(
                 folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"Can't load a {kind} from {folder}: {str(error).splitlines()[0]}") from error
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
     if missing:

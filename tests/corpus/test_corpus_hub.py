@@ -37,7 +37,7 @@ def test_a_folder_of_data_files(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.jsonl").write_text('{"body": "a", "year": 1}\n{"body": "b", "year": 2}\n')
     documents = list(read_documents(tmp_path / "data", format="datasets"))
-    assert documents == [Document("0", "a", "", {"year": 1}), Document("1", "b", "", {"year": 2})]
+    assert documents == [Document("data#0", "a", "", {"year": 1}), Document("data#1", "b", "", {"year": 2})]
     with pytest.raises(CorpusError, match='row 0: no column "x" for the text; columns here: body, year'):
         list(read_documents(tmp_path / "data", format="datasets", columns={"text": "x"}))
 

@@ -25,14 +25,14 @@ def test_jsonl_rows_with_typed_metadata(tmp_path):
     path = jsonl_file(tmp_path / "a.jsonl", row, {"text": "c"})
     assert list(read_documents(path)) == [
         Document("7", "A\r\nb", "T", {"year": 1066, "share": 0.5, "ok": True, "none": None}),
-        Document("1", "c"),
+        Document("a.jsonl#1", "c"),
     ]
 
 
 @pytest.mark.parametrize("name", ["context", "contents", "passage", "body"])
 def test_columns_looked_for_in_place_of_text(tmp_path, name):
     path = jsonl_file(tmp_path / "a.ndjson", {name: "x", "other": "y"})
-    assert list(read_documents(path)) == [Document("0", "x", "", {"other": "y"})]
+    assert list(read_documents(path)) == [Document("a.ndjson#0", "x", "", {"other": "y"})]
 
 
 def test_text_goes_before_its_substitutes(tmp_path):
@@ -54,7 +54,10 @@ def test_null_and_blank_texts_are_passed_on(tmp_path):
 def test_empty_lines_byte_order_mark_and_gzip(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b'\xef\xbb\xbf{"text": "a"}\r\n\r\n{"text": "\xe2\x80\xa8b"}'))
-    assert [(document.id, document.text) for document in read_documents(path)] == [("0", "a"), ("1", "\u2028b")]
+    assert [(document.id, document.text) for document in read_documents(path)] == [
+        ("a.jsonl.gz#0", "a"),
+        ("a.jsonl.gz#1", "\u2028b"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -115,8 +118,8 @@ def test_csv(tmp_path):
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file).writerows([["title", "text", "year"], ["T", 'a, "b"\r\nc', "1066"], ["", "x" * 200_000, ""]])
     assert list(read_documents(path)) == [
-        Document("0", 'a, "b"\r\nc', "T", {"year": "1066"}),
-        Document("1", "x" * 200_000, "", {"year": ""}),
+        Document("a.csv#0", 'a, "b"\r\nc', "T", {"year": "1066"}),
+        Document("a.csv#1", "x" * 200_000, "", {"year": ""}),
     ]
 
 
@@ -163,7 +166,7 @@ def test_parquet(tmp_path):
     first = {"day": "2020-01-02", "at": "2020-01-02T03:00:00", "price": 1.5, "score": 0.25}
     assert list(read_documents(path)) == [
         Document("a", "x\r\n", "", first),
-        Document("1", "", "", dict.fromkeys(first)),
+        Document("a.parquet#1", "", "", dict.fromkeys(first)),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -256,3 +257,45 @@ def test_a_generation_that_is_no_longer_used_is_freed_at_once() -> None:
         assert first() is None
     finally:
         gc.enable()
+
+
+def test_an_index_that_was_built_anew_under_the_same_number_is_noticed() -> None:
+    fakes.build("made", SMALL)
+    index = Index.open("made")
+    store.delete("made")
+    fakes.build("made", [Document("new", "w1")])
+    assert index.generation.number == Index.open("made").generation.number
+    assert [document.id for document in index.refreshed().documents()] == ["new"]
+
+
+def test_a_document_whose_text_is_gone_is_removed() -> None:
+    fakes.build("made", SMALL)
+    report = fakes.add("made", [Document("a", " \n"), Document("d", "w1"), Document("e", "")])
+    assert (report.added, report.replaced, report.removed, report.skipped) == (1, 0, 1, 2)
+    assert set(held("made")) == {"b", "c", "d"}
+
+
+def test_compacting_removes_what_a_killed_addition_left() -> None:
+    fakes.build("made", SMALL)
+    folder = store.existing("made")
+    before = fakes.files_of(folder)
+
+    def broken() -> Iterator[Document]:
+        yield from fakes.make_documents(30)
+        raise OSError("unplugged")
+
+    with pytest.raises(OSError, match="unplugged"):
+        fakes.add("made", broken(), segment_passages=10)
+    assert len(fakes.files_of(folder)) > len(before)
+    assert change.compact(folder).generation == 1
+    assert fakes.files_of(folder) == before
+
+
+def test_a_killed_build_goes_on_with_another_factory() -> None:
+    documents = fakes.make_documents(30)
+    before = killed_build(documents, 3, fakes.CARD.model_copy(update={"factory": "IVF2,Flat"}))
+    embedder = fakes.HashEmbedder()
+    card = fakes.CARD.model_copy(update={"factory": "HNSW8", "recall": 0.9})
+    assert fakes.build("made", documents, card, embedder=embedder, segment_passages=10).resumed == 3
+    assert not set(before) & set(embedder.seen)
+    assert Index.open("made").generation.card.factory == "HNSW8"

@@ -78,6 +78,7 @@ def test_worked_examples(text: str) -> None:
         ("year = 1; drop", "can't read this"),
         ("not " * 60 + "year = 1", "nested more than 50 deep"),
         ("(" * 5000, "nested more than 50 deep"),
+        (f"year = {'9' * 5000}", "character 8: a number with too many digits"),
     ],
 )
 def test_what_can_not_be_read_is_named(text: str, message: str) -> None:
@@ -166,3 +167,9 @@ def test_a_filter_that_nothing_meets_finds_nothing() -> None:
     fakes.build("made", [Document("a", "w1", metadata={"n": 1})])
     for mode in ("dense", "sparse", "hybrid"):
         assert fakes.retriever(Index.open("made"), mode=mode).retrieve(["w1"], where="n > 1") == [[]]
+
+
+@pytest.mark.parametrize("word", ["or", "and"])
+def test_a_filter_may_be_long(word: str) -> None:
+    text = f" {word} ".join(["year = 1990"] * 5000)
+    assert list(where.parse(text)(COLUMNS.__getitem__)) == list(where.parse("year = 1990")(COLUMNS.__getitem__))

@@ -83,3 +83,22 @@ def test_a_gpu_finds_what_the_cpu_finds(factory: str, half: bool) -> None:
     for query, left, right in zip(QUERIES, plain.nearest(QUERIES, 5), joined.nearest(QUERIES, 5), strict=True):
         found = np.sort(joined.dense_scores(query, right))
         np.testing.assert_allclose(found, np.sort(plain.dense_scores(query, left)), atol=1e-3 if half else 1e-6)
+
+
+def test_an_index_with_nothing_in_it_merges_into_nothing() -> None:
+    fakes.build("made", fakes.make_documents(3))
+    change.remove(store.existing("made"), condition='id != ""')
+    index = Index.open("made")
+    index.merge(gpu=False)
+    assert [list(rows) for rows in index.nearest(QUERIES[:2], 3)] == [[], []]
+
+
+def test_an_overtaken_index_merges_all_the_same() -> None:
+    card = fakes.CARD.model_copy(update={"factory": "IVF4,Flat"})
+    fakes.build("made", fakes.make_documents(60), card)
+    index = Index.open("made")
+    for _ in range(2):
+        fakes.build("made", fakes.make_documents(60, seed=1), card)
+    plain = [sorted(rows) for rows in index.nearest(QUERIES, 5)]
+    index.merge(gpu=False)
+    assert [sorted(rows) for rows in index.nearest(QUERIES, 5)] == plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -327,3 +328,49 @@ def test_the_list_names_what_can_not_be_opened() -> None:
     assert found["good"].generation is not None
     assert "checksums differ" in found["hurt"].problem
     assert "never finished" in found["half"].problem
+
+
+def test_what_can_be_no_index_is_left_out_of_the_list() -> None:
+    fakes.build("good", UNICODE)
+    for name in ("lost+found", ".hidden", "wiki (copy)"):
+        (store.existing("good").parent / name).mkdir()
+    assert [one.name for one in store.listed()] == store.names() == ["good"]
+
+
+def test_deleting_clears_away_what_a_killed_deletion_left() -> None:
+    fakes.build("one", UNICODE)
+    root = store.existing("one").parent
+    for name in (".deleted-one-0123abcd", ".deleted-one-2-0123abcd"):
+        (root / name).mkdir()
+        (root / name / "left").write_text("")
+    store.delete("one")
+    assert [path.name for path in root.iterdir()] == [".deleted-one-2-0123abcd"]
+
+
+def test_deleting_a_linked_index_leaves_what_it_points_to(tmp_path: Path) -> None:
+    fakes.build("one", UNICODE)
+    folder = store.existing("one")
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    store.delete("one")
+    assert store.names() == []
+    assert store.faults(tmp_path / "elsewhere") == []
+
+
+def test_an_index_that_can_not_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes.build("one", UNICODE)
+
+    def refused(_: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(StoredIndexError, match="Can't read .*CURRENT: Permission denied"):
+        Index.open("one")
+    assert "Permission denied" in next(store.listed()).problem
+
+
+def test_a_model_whose_files_changed_is_said_to_have_changed() -> None:
+    fakes.build("made", UNICODE)
+    other = replace(fakes.HashEmbedder(), fingerprint="hash-2")
+    with pytest.raises(IndexMismatchError, match="but that model's files have changed since"):
+        fakes.add("made", UNICODE, embedder=other)

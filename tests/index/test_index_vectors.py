@@ -136,3 +136,9 @@ def test_the_codec_is_faiss_s_own(tmp_path: Path) -> None:
     codec = current(store.existing("made")).codec
     assert codec is not None
     assert faiss.read_index(str(store.existing("made") / codec.name)).nlist == 4
+
+
+@pytest.mark.parametrize("factory", ["HNSW0", "HNSW1", "IVF0,Flat", "IVF2,PQ0", "IVF2,PQ4x0", "OPQ0,IVF2,PQ4", "PQ4"])
+def test_factories_that_would_kill_the_process_are_refused(factory: str) -> None:
+    with pytest.raises(ConfigError, match=f'factory is "{factory}"'):
+        Codec(factory, 16)
