@@ -283,7 +283,11 @@ def _address(url: str) -> httpx2.URL:
 
 
 def _headers(key: str | None) -> dict[str, str]:
-    return {} if key is None else {"Authorization": f"Bearer {key}"}
+    if key is None:
+        return {}
+    if not key.isascii() or not key.isprintable():
+        raise OdqaError("The API key holds a character that no key can hold: it is ASCII without control characters.")
+    return {"Authorization": f"Bearer {key}"}
 
 
 def _unreachable(url: object, error: Exception) -> UnreachableError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
 
 import click
@@ -33,9 +33,13 @@ for _command in (ask, read, serve, index, pipeline, doctor, evaluate, reproduce,
 
 def main() -> None:
     """Run the command line and exit."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `odqa ... | head` ends quietly, as other programs do
-    sys.exit(run())
+    try:
+        code = run()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `odqa ... | head` ends quietly, as other programs do
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
 
 
 def run() -> int:

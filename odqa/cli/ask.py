@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from odqa.cli import options
-from odqa.errors import DataError, QuestionError
+from odqa.errors import DataError, OdqaError, QuestionError
 from odqa.text import counted
 
 if TYPE_CHECKING:
     from odqa.pipeline import Pipeline
+    from odqa.types import Result
+
+_ASK = "? "
+_BUSY = 429
+_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,8 @@ def ask(
     if question is not None and file is not None:
         raise click.UsageError("Give a question or --file, not both.")
     if server is not None:
-        if index is not None:
-            raise click.UsageError("The server has an index of its own: leave --index out.")
+        if index is not None or options.is_given("pipeline"):
+            raise click.UsageError("The server has an index and a recipe of its own: leave --index and --pipeline out.")
         return _ask_server(server, question, file, as_json=as_json, timings=timings, **choices)
     from odqa.pipeline import Pipeline
 
@@ -68,7 +75,10 @@ def ask(
         result = Pipeline.load(pipeline, index=index).answer(question, **choices)
         return _show(result, None, as_json=as_json, timings=timings, indent=2)
     if file is None and sys.stdin.isatty():
-        return _prompt(Pipeline.load(pipeline, index=index), as_json=as_json, timings=timings, **choices)
+        found = Pipeline.load(pipeline, index=index)
+        name, passages = found.retriever.index.name, len(found.retriever.index)
+        click.echo(f"{name}: {counted(passages, 'passage')}. Ask; Ctrl-D ends.", err=True)
+        return _prompt(partial(found.answer, **choices), as_json=as_json, timings=timings)
     asked = list(_lines(sys.stdin) if file is None else _jsonl(file))
     return _ask_all(Pipeline.load(pipeline, index=index), asked, as_json=as_json, timings=timings, **choices)
 
@@ -100,11 +110,29 @@ def _ask_server(
     with Client(url, key=os.environ.get("ODQA_API_KEY")) as client:
         if question is not None:
             return _show(client.ask(question, **choices), None, as_json=as_json, timings=timings, indent=2)
-        for one in _lines(sys.stdin) if file is None else _jsonl(file):
+        if file is None and sys.stdin.isatty():
+            click.echo(f"{url}. Ask; Ctrl-D ends.", err=True)
+            return _prompt(partial(client.ask, **choices), as_json=as_json, timings=timings)
+        for one in list(_lines(sys.stdin) if file is None else _jsonl(file)):
+            result = _patiently(partial(client.ask, one.question, **choices), one.where)
             if not as_json:
                 render.question(one.question)
-            _show(client.ask(one.question, **choices), one.id, as_json=as_json, timings=timings)
+            _show(result, one.id, as_json=as_json, timings=timings)
         return None
+
+
+def _patiently(ask: Callable[[], Result], where: str) -> Result:
+    """Ask a service, coming back when it says so while it is busy."""
+    from odqa.client import RequestFailedError
+
+    for _ in range(_TRIES):
+        try:
+            return ask()
+        except RequestFailedError as error:
+            if error.status != _BUSY or error.retry_after is None:
+                raise OdqaError(f"{where}: {error}") from None
+            time.sleep(error.retry_after)
+    return ask()
 
 
 def _show(result: Any, id: str | None, *, as_json: bool, timings: bool, indent: int | None = None) -> None:
@@ -117,7 +145,12 @@ def _show(result: Any, id: str | None, *, as_json: bool, timings: bool, indent: 
 
 
 def _lines(stream: TextIO) -> Iterator[Asked]:
-    return (Asked(line.strip(), f"line {number}") for number, line in enumerate(stream, 1) if line.strip())
+    try:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                yield Asked(line.strip(), f"line {number}")
+    except UnicodeDecodeError as error:
+        raise DataError(f"The questions are not UTF-8: {error}. Convert them, for example with iconv.") from None
 
 
 def _jsonl(file: TextIO) -> Iterator[Asked]:
@@ -139,21 +172,27 @@ def _asked(line: str, where: str) -> Asked:
     return Asked(row["question"], where, None if row.get("id") is None else str(row["id"]))
 
 
-def _prompt(pipeline: Pipeline, *, as_json: bool, timings: bool, **choices: Any) -> None:
-    index = pipeline.retriever.index
-    click.echo(f"{index.name}: {counted(len(index), 'passage')}. Ask; Ctrl-D ends.", err=True)
+def _prompt(ask: Callable[[str], Result], *, as_json: bool, timings: bool) -> None:
     with _history():
         while True:
             try:
-                question = input("? ")
+                question = _line()
             except EOFError:
                 return click.echo("", err=True)
             if not question.strip():
                 continue
             try:
-                _show(pipeline.answer(question, **choices), None, as_json=as_json, timings=timings)
-            except QuestionError as error:
+                _show(ask(question), None, as_json=as_json, timings=timings)
+            except OdqaError as error:
                 click.echo(f"Error: {error}", err=True)
+
+
+def _line() -> str:
+    """A line from the terminal; its prompt doesn't go into the answers' file."""
+    if sys.stdout.isatty():
+        return input(_ASK)
+    click.echo(_ASK, err=True, nl=False)
+    return input()
 
 
 @contextmanager

@@ -33,18 +33,26 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of each promised risk.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", required=True, help="The JSON file to write.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    metavar="FILE",
+    required=True,
+    help="The JSON file to write.",
+)
 def calibrate(pipeline: str, out: Path, **settings: Any) -> None:
     """Fit thresholds, probabilities and promised risks.
 
     The file takes effect beside the reader, as calibration.json, or where a recipe names it.
     """
     from odqa.training.calibrate import calibrate as fit
+    from odqa.training.fit import check_writable
 
+    check_writable(out)
     done = fit(pipeline, **settings)
     done.write(out)
     _show(done)
-    click.echo(f'Wrote {out}. Use it: calibration = "{out}" in the recipe.', err=True)
+    click.echo(f'Wrote {out}. Use it: calibration = "{out.resolve()}" in the recipe.', err=True)
 
 
 def _show(done: Calibrated) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 pipeline = click.option(
     "--pipeline", default="default", show_default=True, metavar="RECIPE", help="Recipe: a name or a .toml file."
@@ -27,6 +28,11 @@ max_risk = click.option(
     help="Answer only where the probability of being wrong is at most this; overrides --abstain.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def is_given(option: str) -> bool:
+    """Whether an option of the running command was given, rather than left at its default."""
+    return click.get_current_context().get_parameter_source(option) is not ParameterSource.DEFAULT
 
 
 def answering(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +27,19 @@ if TYPE_CHECKING:
     help="Port to listen at; 0 takes a free one.",
 )
 @click.option(
-    "--device", metavar="DEVICE", help="Where the models run: cpu, cuda or cuda:1; without it a GPU if there is one."
+    "--device",
+    metavar="DEVICE",
+    help="Where the models run: cuda, cuda:1, openvino or cpu; without it the first of them that there is.",
 )
 @click.option(
     "--keys",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File of NAME:read:SHA256 and NAME:write:SHA256 lines; more come from $ODQA_API_KEYS.",
+    help="File of NAME:read:SHA256 and NAME:write:SHA256 lines; more come from $ODQA_API_KEYS. A key's SHA256: "
+    "printf %s KEY | sha256sum",
 )
 @click.option(
     "--deadline",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, 3600, min_open=True),
     metavar="SECONDS",
     help="Seconds that a request may take; 30 without it.",
 )
@@ -80,6 +84,8 @@ def serve(
     The page is at /, the API's description at /docs. The log goes to stderr, a JSON object a line. Ctrl-C or SIGTERM
     ends the service once what it accepted is answered.
     """
+    from odqa.index import store
+    from odqa.recipes import load_pipeline
     from odqa.service import Keys, journal
     from odqa.service.host import Loaded
     from odqa.service.server import bind
@@ -87,6 +93,7 @@ def serve(
 
     known = Keys.load(keys)
     settings = _settings(host, known, chosen)
+    store.existing(index or load_pipeline(pipeline).index)
     listener = bind(host, port)
     journal.to_stderr()
     click.echo(f"Ask at {_url(host, listener.getsockname()[1])} (Ctrl-C ends)")
@@ -98,8 +105,11 @@ def _settings(host: str, keys: Keys, chosen: dict[str, Any]) -> Settings:
     from odqa.service.settings import LOOPBACK_NAMES, is_loopback
 
     given = {name: value for name, value in chosen.items() if value not in (None, ())}
+    if "allowed_hosts" in given:
+        given["allowed_hosts"] = tuple(_host_name(name) for name in given["allowed_hosts"])
     if is_loopback(host):
-        return Settings(**{**given, "allowed_hosts": LOOPBACK_NAMES + chosen["allowed_hosts"]})
+        own = f"[{host}]" if ":" in host else host
+        return Settings(**{**given, "allowed_hosts": (*LOOPBACK_NAMES, own, *given.get("allowed_hosts", ()))})
     if not keys:
         click.echo(
             f"Warning: {host} can be reached from other machines and no API keys are set: whoever reaches it can "
@@ -107,6 +117,14 @@ def _settings(host: str, keys: Keys, chosen: dict[str, Any]) -> Settings:
             err=True,
         )
     return Settings(**{"allowed_hosts": (), **given, "open_writes": False})
+
+
+def _host_name(name: str) -> str:
+    """A host name as requests are compared with it."""
+    found = name.lower()
+    if not re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", found):
+        raise click.BadParameter(f'"{name}" is no host name: leave scheme and port out.', param_hint="--allowed-host")
+    return found
 
 
 def _url(host: str, port: int) -> str:

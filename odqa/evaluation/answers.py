@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from odqa.pipeline import Pipeline
 from odqa.reader import Calibration, Reader
 from odqa.reader.ranking import over_no_answer
 from odqa.text import normalize_answer
-from odqa.types import PassageRead, Reading, Result, Span
+from odqa.types import Answer, PassageRead, Reading, Result, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,19 @@ class Best:
 class Found:
     """What `top_k` passages hold: the best answer, where one has a token, and the gold passage's rank, from 1.
 
-    `passages` counts those that were read.
+    `passages` counts those that were read, among which the gold passage is looked for. `instead` is the answer that is
+    given where the null threshold drops the best one but not all others, as it may where it holds for the margin.
     """
 
     best: Best | None
     gold_rank: int | None
     passages: int
+    instead: Best | None = None
+
+    @property
+    def given(self) -> Best | None:
+        """The answer that stands at the null threshold; the best one where that drops all."""
+        return self.instead or self.best
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ def ask(pipeline: Pipeline, questions: Sequence[Question], top_ks: Sequence[int]
     asked = Pipeline(pipeline.retriever, reader, name=pipeline.name, calibration=pipeline.calibration)
     texts = [question.question for question in questions]
     results = {
-        top_k: asked.answer_batch(texts, top_k=top_k, n_best=1, abstain="never")
+        top_k: asked.answer_batch(texts, top_k=top_k, n_best=sys.maxsize, abstain="never")
         for top_k in sorted(top_ks, reverse=True)
     }
     begin = time.perf_counter()
@@ -97,7 +105,7 @@ def ask(pipeline: Pipeline, questions: Sequence[Question], top_ks: Sequence[int]
     return [
         Answered(
             question.id,
-            {top_k: _found(question, results[top_k][row], asked.calibration) for top_k in top_ks},
+            {top_k: _found(question, results[top_k][row], asked) for top_k in top_ks},
             spans.get(question.id),
             seconds,
         )
@@ -150,14 +158,15 @@ def _gold_spans(reader: Reader, questions: Sequence[Question]) -> dict[str, Span
     return {name: span for name, span in spans.items() if span is not NO_SPAN}
 
 
-def _found(question: Question, result: Result, calibration: Calibration | None) -> Found:
-    return Found(_best(result, calibration), _gold_rank(question, result.passages), result.passages_read)
+def _found(question: Question, result: Result, pipeline: Pipeline) -> Found:
+    read = result.passages[: result.passages_read]
+    ranked = [_answer(answer, result.no_answer_probability, pipeline.calibration) for answer in result.answers]
+    best = ranked[0] if ranked else None
+    given = next((one for one in ranked if one.over_no_answer >= pipeline.null_threshold), best)
+    return Found(best, _gold_rank(question, read), len(read), None if given is best else given)
 
 
-def _best(result: Result, calibration: Calibration | None) -> Best | None:
-    if not result.answers:
-        return None
-    answer = result.answers[0]
+def _answer(answer: Answer, no_answer_probability: float, calibration: Calibration | None) -> Best:
     return Best(
         text=answer.text,
         start=answer.start - answer.passage_start,
@@ -165,7 +174,7 @@ def _best(result: Result, calibration: Calibration | None) -> Best | None:
         score=answer.score,
         margin=answer.margin,
         probability=answer.probability,
-        over_no_answer=over_no_answer(answer, result.no_answer_probability, calibration),
+        over_no_answer=over_no_answer(answer, no_answer_probability, calibration),
         document_id=answer.document_id,
         title=answer.title,
         passage=answer.passage,

@@ -60,6 +60,11 @@ class Question:
     plausible: tuple[GoldAnswer, ...] = ()
     text_kind: str = ""
 
+    @property
+    def article(self) -> str:
+        """What its difficulty is shared with: its article, else its document, else nothing but itself."""
+        return self.title or self.document_id or self.id
+
 
 def load(
     source: str | Path, *, split: str = "validation", need_answerable: bool = False, need_context: bool = True
@@ -201,6 +206,7 @@ def _texts(row: Any, where: str) -> list[str]:
     for text in texts:
         if not isinstance(text, str) or not text:
             raise DataError(f"{where} has {text!r:.60} as an answer: give texts, or [] where there is no answer.")
+        _check_text(text, "answers", where)
     return texts
 
 
@@ -270,7 +276,18 @@ def _field(record: Any, name: str, kind: type[T], where: str, default: T | None 
     value = record[name]
     if not isinstance(value, kind):
         raise DataError(f'{where} has {value!r:.60} as "{name}": write it as {_KINDS[kind]}, as in SQuAD.')
+    if isinstance(value, str):
+        _check_text(value, name, where)
     return value
+
+
+def _check_text(text: str, name: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f'{where} has half of a surrogate pair (\\u{ord(text[error.start]):04x}) in its "{name}": remove it.'
+        ) from None
 
 
 def _check_ids(questions: list[Question], source: str | Path) -> None:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from odqa.errors import ConfigError, DataError
 
+_BLOCK = 100
+"""Draws that are held in memory at a time."""
+
 
 def interval(
     scores: Sequence[float] | NDArray[np.float64],
@@ -24,7 +27,8 @@ def interval(
     """The percentile interval of the mean, by a bootstrap that draws whole clusters.
 
     The same seed draws the same clusters. For the difference of two systems, give the differences of their scores.
-    With a single cluster nothing varies and both ends are the mean; with few the interval is a little narrow.
+    With few clusters the interval is a little narrow. Of a single one the scores are drawn, one by one: then the
+    interval speaks of that cluster alone.
 
     Args:
         scores: One score for each question, in any unit.
@@ -41,7 +45,8 @@ def interval(
     """
     values = np.asarray(scores, dtype=np.float64)
     _check(values, clusters, level, samples)
-    _, rows = np.unique(np.asarray(clusters), return_inverse=True)
+    names, rows = np.unique(np.asarray(clusters), return_inverse=True)
+    rows = np.arange(len(values)) if len(names) == 1 else rows
     sums = np.bincount(rows, weights=values).astype(np.float64)
     means = _resampled_means(sums, np.bincount(rows), samples, seed)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
@@ -52,8 +57,12 @@ def _resampled_means(
     sums: NDArray[np.float64], counts: NDArray[np.intp], samples: int, seed: int
 ) -> NDArray[np.float64]:
     """Means of `samples` draws, with replacement, of as many clusters as there are."""
-    draws = np.random.default_rng(seed).integers(len(sums), size=(samples, len(sums)), dtype=np.int32)
-    means: NDArray[np.float64] = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    rng = np.random.default_rng(seed)
+    means = np.empty(samples)
+    for begin in range(0, samples, _BLOCK):
+        block = means[begin : begin + _BLOCK]
+        draws = rng.integers(len(sums), size=(len(block), len(sums)), dtype=np.int32)
+        block[:] = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     return means
 
 

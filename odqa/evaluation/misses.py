@@ -61,7 +61,7 @@ def articles(questions: Sequence[Question], found: Sequence[Ranked]) -> tuple[Ar
     groups: dict[str, list[int | None]] = {}
     for question, one in zip(questions, found, strict=True):
         if question.document_id or question.answers:
-            groups.setdefault(question.title, []).append(rank(question, one))
+            groups.setdefault(question.article, []).append(rank(question, one))
     made = (_article(title, ranks) for title, ranks in groups.items())
     return tuple(sorted(made, key=lambda article: (article.mrr, article.title)))
 

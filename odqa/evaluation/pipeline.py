@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from odqa import progress
 from odqa.errors import ConfigError
 from odqa.evaluation import losses, summary, thresholds
-from odqa.evaluation.answers import Answered, ask, with_known_documents
+from odqa.evaluation.answers import Answered, Found, ask, with_known_documents
 from odqa.evaluation.curves import Reliability, RiskCoverage, reliability, risk_coverage
 from odqa.evaluation.dataset import Question
 from odqa.evaluation.files import report_name
@@ -92,7 +92,8 @@ class PipelineReport:
         seconds: Time by stage, without loading the models.
         questions_per_second: The same as a rate, without the gold passages.
         questions: The scores of each, under the tuned threshold.
-        cases: One for each question, in the data's order; left out of the report's JSON.
+        cases: One for each question, in the data's order, with its best answer; left out of the report's JSON.
+        given: The outcomes with the answers that stand at the tuned threshold, likewise.
     """
 
     report: str
@@ -111,6 +112,7 @@ class PipelineReport:
     questions_per_second: float
     questions: QuestionScores = field(repr=False)
     cases: tuple[Case, ...] = field(repr=False, metadata={"json": False})
+    given: tuple[Outcome, ...] = field(repr=False, metadata={"json": False})
 
     @property
     def deepest(self) -> Depth:
@@ -167,8 +169,8 @@ def evaluate_pipeline(
     answered = _answer_all(pipeline, asked, depths, saved)
     threshold = pipeline.null_threshold
     cases = {top_k: _cases(asked, answered, top_k) for top_k in depths}
-    deepest = cases[max(depths)]
-    outcomes = [case.outcome for case in deepest]
+    given = _given(cases[max(depths)])
+    outcomes = [case.outcome for case in given]
     seconds = _seconds(answered)
     return PipelineReport(
         report=report_name(KIND),
@@ -180,8 +182,8 @@ def evaluate_pipeline(
         depths={top_k: _depth(top_k, cases[top_k], threshold, seed) for top_k in depths},
         gold=_gold(asked, answered, pipeline.reader.null_threshold, seed),
         articles=summary.articles(outcomes, threshold),
-        examples=losses.examples(deepest, threshold, seed=seed),
-        audit=losses.audit(deepest, threshold),
+        examples=losses.examples(given, threshold, seed=seed),
+        audit=losses.audit(given, threshold),
         provenance=provenance(
             pipeline.reader.recipe,
             data,
@@ -192,7 +194,8 @@ def evaluate_pipeline(
         seconds=seconds,
         questions_per_second=len(asked) / (seconds["retrieve"] + seconds["read"]),
         questions=summary.question_scores(outcomes, threshold),
-        cases=tuple(deepest),
+        cases=tuple(cases[max(depths)]),
+        given=tuple(outcomes),
     )
 
 
@@ -225,15 +228,25 @@ def _answer_all(
 
 
 def _cases(questions: Sequence[Question], answered: Sequence[Answered], top_k: int) -> list[Case]:
-    found = [one.at[top_k] for one in answered]
+    return _scored(questions, [one.at[top_k] for one in answered])
+
+
+def _scored(questions: Sequence[Question], found: Sequence[Found]) -> list[Case]:
     texts = [one.best.text if one.best else "" for one in found]
     spans = [Span(one.best.start, one.best.end, one.best.over_no_answer) if one.best else NO_SPAN for one in found]
     outcomes = score_texts(questions, texts, spans)
     return [Case(outcome, one) for outcome, one in zip(outcomes, found, strict=True)]
 
 
+def _given(cases: Sequence[Case]) -> list[Case]:
+    """The cases with the answers that stand at the tuned threshold."""
+    return _scored([case.outcome.question for case in cases], [replace(c.found, best=c.found.given) for c in cases])
+
+
 def _depth(top_k: int, cases: Sequence[Case], threshold: float, seed: int) -> Depth:
     outcomes = [case.outcome for case in cases]
+    given = _given(cases)
+    tuned = thresholds.operating_point([case.outcome for case in given], threshold, seed=seed)
     right = [0.0 if outcome.question.is_impossible else outcome.exact for outcome in outcomes]
     probabilities = [case.found.best.probability if case.found.best else 0.0 for case in cases]
     margins = [case.found.best.margin if case.found.best else float("-inf") for case in cases]
@@ -242,14 +255,17 @@ def _depth(top_k: int, cases: Sequence[Case], threshold: float, seed: int) -> De
         top_k=top_k,
         passages=sum(case.found.passages for case in cases) / len(cases),
         retrieved=_retrieved(cases),
-        scores=thresholds.official_scores(outcomes, threshold),
-        thresholds=thresholds.side_by_side(outcomes, threshold, seed=seed),
-        rouge=summary.rouge_report(outcomes, threshold),
-        losses=losses.counts(cases, threshold),
+        scores={**thresholds.official_scores(outcomes, threshold), **tuned.scores},
+        thresholds={**thresholds.side_by_side(outcomes, threshold, seed=seed), "tuned": tuned},
+        rouge=replace(
+            summary.rouge_report(outcomes, threshold),
+            abstaining=summary.rouge_report([case.outcome for case in given], threshold).abstaining,
+        ),
+        losses=losses.counts(given, threshold),
         reliability=reliability(probabilities, right),
         risk={"probability": by_probability, "margin": risk_coverage(margins, right)},
         coverage_at_risk={f"{risk:g}": by_probability.coverage_at(risk) for risk in RISKS},
-        answered_elsewhere=len(losses.answered_elsewhere(cases, threshold)),
+        answered_elsewhere=len(losses.answered_elsewhere(given, threshold)),
     )
 
 

@@ -94,7 +94,7 @@ def rendered(report: PipelineReport) -> dict[str, str]:
     found, tuned = report.outcomes, report.deepest.tuned.threshold
     return {
         "report.json": files.to_json(report.to_dict()),
-        "predictions.json": files.to_json(thresholds.abstaining(found, tuned)),
+        "predictions.json": files.to_json(thresholds.abstaining(report.given, tuned)),
         "predictions_forced.json": files.to_json(thresholds.forced(found)),
         "na_probs.json": files.to_json(thresholds.na_probs(found)),
         "report.md": files.render("pipeline.md", report=report, deepest=report.deepest),

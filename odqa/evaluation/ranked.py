@@ -53,7 +53,7 @@ def ranked(retriever: Retriever, questions: Sequence[Question], depth: int) -> t
         for at in range(0, len(questions), _BATCH):
             batch = questions[at : at + _BATCH]
             begin = time.perf_counter()
-            found = retriever.candidates([one.question for one in batch], depth=2 * depth)
+            found = _candidates(retriever, [one.question for one in batch], names, depth)
             seconds += time.perf_counter() - begin
             for question, candidates in zip(batch, found, strict=True):
                 for side, scores in _sides(candidates).items():
@@ -61,6 +61,24 @@ def ranked(retriever: Retriever, questions: Sequence[Question], depth: int) -> t
                     sides.setdefault(side, []).append(_one(retriever, question, rows, names, depth))
             tick.advance(len(batch))
     return sides, seconds
+
+
+def _candidates(
+    retriever: Retriever, questions: Sequence[str], names: Mapping[int, str], depth: int
+) -> list[Candidates]:
+    """Candidates deep enough for `depth` documents a side, or all that there are."""
+    reach = 2 * depth
+    while True:
+        found = retriever.candidates(questions, depth=reach)
+        if reach >= len(names) or all(_is_deep(one, names, depth, reach) for one in found):
+            return found
+        reach *= 2
+
+
+def _is_deep(found: Candidates, names: Mapping[int, str], depth: int, reach: int) -> bool:
+    """Whether each side has `depth` documents among its best `reach` rows, or fewer rows than that."""
+    sides = (_ordered(found.rows, scores)[:reach] for scores in _sides(found).values())
+    return all(len(rows) < reach or len({names[row] for row in rows}) >= depth for rows in sides)
 
 
 def _sides(found: Candidates) -> dict[str, NDArray[np.float64]]:

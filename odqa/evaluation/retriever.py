@@ -149,7 +149,7 @@ def evaluate_retriever(
         questions_per_second=len(asked) / seconds,
         questions=QuestionRanks(
             tuple(question.id for question in asked),
-            tuple(question.title for question in asked),
+            tuple(question.article for question in asked),
             tuple(not question.is_impossible for question in asked),
             {side: tuple(map(rank, asked, one)) for side, one in found.items()},
         ),
@@ -169,10 +169,10 @@ def _scores(
     questions: Sequence[Question], found: Sequence[Ranked], groups: Mapping[str, Sequence[int]], seed: int
 ) -> dict[str, dict[str, Score]]:
     """The scores of one side, by group."""
-    measured = list(map(_measured, questions, found))
+    measured, articles = list(map(_measured, questions, found)), [question.article for question in questions]
     return {
         name: {
-            measure: Score(float(np.mean(values)), interval(values, [questions[row].title for row in rows], seed=seed))
+            measure: Score(float(np.mean(values)), interval(values, [articles[row] for row in rows], seed=seed))
             for measure in (measured[rows[0]] if rows else ())
             if len(values := [measured[row][measure] for row in rows if measure in measured[row]]) == len(rows)
         }

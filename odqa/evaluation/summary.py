@@ -65,7 +65,7 @@ def articles(found: Sequence[Outcome], threshold: float) -> tuple[ArticleScores,
     """The scores of each article under a null threshold, the worst first."""
     groups: dict[str, list[Outcome]] = {}
     for outcome in found:
-        groups.setdefault(outcome.question.title, []).append(outcome)
+        groups.setdefault(outcome.question.article, []).append(outcome)
     scored = (_article(title, group, threshold) for title, group in groups.items())
     return tuple(sorted(scored, key=lambda article: (article.f1, article.title)))
 
@@ -88,7 +88,7 @@ def question_scores(found: Sequence[Outcome], threshold: float) -> QuestionScore
     questions = [outcome.question for outcome in found]
     return QuestionScores(
         tuple(question.id for question in questions),
-        tuple(question.title for question in questions),
+        tuple(question.article for question in questions),
         tuple(not question.is_impossible for question in questions),
         exact,
         f1,

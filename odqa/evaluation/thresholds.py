@@ -47,7 +47,7 @@ def official_scores(outcomes: Sequence[Outcome], threshold: float) -> dict[str, 
 def operating_point(outcomes: Sequence[Outcome], threshold: float, *, seed: int = 0) -> OperatingPoint:
     """Score under one threshold; `seed` is that of the intervals."""
     figures = official_scores(outcomes, threshold)
-    titles = [outcome.question.title for outcome in outcomes]
+    titles = [outcome.question.article for outcome in outcomes]
     exact, f1 = zip(*(outcome.scores(threshold) for outcome in outcomes), strict=True)
     return OperatingPoint(
         threshold=threshold,

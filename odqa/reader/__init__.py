@@ -43,6 +43,11 @@ class Reader:
         self._engine = load_engine(folder, Kind.READER, device=device)
         self._pad_id = models.pad_id(folder)
 
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens that the model reads at a time, at most."""
+        return self._engine.max_tokens
+
     def check_question(self, question: str) -> None:
         """Raise a QuestionError where the question is empty or too long for a window."""
         self._windower.check_question(question)

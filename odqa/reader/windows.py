@@ -56,10 +56,12 @@ class Windower:
         """All windows of all (question, passage) pairs, in order. A passage without a token has none.
 
         Raises:
-            QuestionError: a question is empty or too long for a window.
+            QuestionError: a question is empty or too long for a window, or a text is none.
         """
         for question in dict.fromkeys(question for question, _ in pairs):
             self.check_question(question)
+        for passage in dict.fromkeys(passage for _, passage in pairs):
+            _check_text(passage, "context")
         encodings = self._tokenizer.encode_batch(list(pairs))
         return [window for pair, encoding in enumerate(encodings) for window in _windows(pair, encoding)]
 
@@ -67,12 +69,23 @@ class Windower:
         """Raise a QuestionError where no window could hold the question and a piece of passage."""
         if not question.strip():
             raise QuestionError("The question is empty. Ask something.")
+        _check_text(question, "question")
         length = len(self._plain.encode(question, add_special_tokens=False))
         if length > self.max_question_length:
             raise QuestionError(
                 f"The question has {length} tokens, but at most {self.max_question_length} fit beside a piece of "
                 f"passage in a window of {self._max_length}. Shorten it."
             )
+
+
+def _check_text(text: str, what: str) -> None:
+    """Raise a QuestionError where a text holds half of a surrogate pair, as badly decoded ones do."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise QuestionError(
+            f"The {what} is no valid text: character {error.start + 1} is half of a surrogate pair. Is it UTF-8?"
+        ) from None
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -7,7 +7,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -206,17 +207,17 @@ def _is_over(job: Job[W, R]) -> bool:
         return True
     if time.monotonic() < job.deadline:
         return False
-    job.future.set_exception(DeadlineError("The answer did not come in time."))
+    with suppress(InvalidStateError):  # the other thread was faster
+        job.future.set_exception(DeadlineError("The answer did not come in time."))
     return True
 
 
 def _settle(turn: Turn[W, R], outcome: R | Exception) -> None:
     job = turn.job
-    if job.future.done():
-        return
-    if isinstance(outcome, Exception):
-        job.future.set_exception(outcome)
-        return
-    job.results[turn.place] = outcome
-    if len(job.results) == len(job.works):
-        job.future.set_result([job.results[place] for place in range(len(job.works))])
+    with suppress(InvalidStateError):  # its deadline came first
+        if isinstance(outcome, Exception):
+            job.future.set_exception(outcome)
+            return
+        job.results[turn.place] = outcome
+        if len(job.results) == len(job.works):
+            job.future.set_result([job.results[place] for place in range(len(job.works))])

@@ -18,6 +18,7 @@ from odqa.service.host import Host
 from odqa.types import Document
 
 POLL_SECONDS = 2.0
+_COMMIT_CHARACTERS = 20_000
 _GROUP_CHARACTERS = 8_000_000
 _WAITING_CHARACTERS = 256_000_000
 _LOCK_SECONDS = 10.0
@@ -128,10 +129,11 @@ def _wanted(change: Change) -> dict[str, Document | None]:
 
 
 def _characters(change: Change) -> int:
+    """What a change costs: its text, and what every change costs, in characters that are embedded meanwhile."""
     if isinstance(change, Delete):
-        return 1
+        return _COMMIT_CHARACTERS
     headings = (section.heading or "" for document in change.documents for section in document.sections)
-    return sum(len(document.text) for document in change.documents) + sum(map(len, headings))
+    return _COMMIT_CHARACTERS + sum(len(document.text) for document in change.documents) + sum(map(len, headings))
 
 
 def _patiently(write: Callable[[], object]) -> None:

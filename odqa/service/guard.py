@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any
 
-from fastapi import Request, Security
+from fastapi import Request, Response, Security
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from odqa.service.failures import KeyRefusedError, RightMissingError
@@ -14,7 +15,24 @@ from odqa.service.shell import ticket
 
 Guard = Callable[..., Awaitable[None]]
 
-Presented = Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))]
+_BEARER = HTTPBearer(auto_error=False)
+Presented = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+
+
+class GuardedRoute(APIRoute):
+    """A route whose guards, the dependencies that it was made with, stand before the body is read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with the guards before it."""
+        handle = super().get_route_handler()
+        guards = [one.dependency for one in self.dependencies if one.dependency is not None]
+
+        async def guarded(request: Request) -> Response:
+            for check in guards:
+                await check(request)
+            return await handle(request)
+
+        return guarded
 
 
 def guard(keys: Keys, right: Right, *, open_writes: bool = False) -> Guard:
@@ -22,7 +40,8 @@ def guard(keys: Keys, right: Right, *, open_writes: bool = False) -> Guard:
     if not keys:
         return _nobody if right is Right.WRITE and not open_writes else _anybody
 
-    async def check(request: Request, credentials: Presented) -> None:
+    async def check(request: Request, _: Presented = None) -> None:
+        credentials = await _BEARER(request)
         key = None if credentials is None else keys.find(credentials.credentials)
         if key is None:
             raise KeyRefusedError("An API key is needed: Authorization: Bearer KEY.")
@@ -33,9 +52,9 @@ def guard(keys: Keys, right: Right, *, open_writes: bool = False) -> Guard:
     return check
 
 
-async def _anybody() -> None:
+async def _anybody(_: Request) -> None:
     return
 
 
-async def _nobody() -> None:
+async def _nobody(_: Request) -> None:
     raise RightMissingError("Documents can't be changed without an API key, and this service has none.")

@@ -13,9 +13,10 @@ from typing import Any, Self
 import numpy as np
 
 from odqa.embedder import Embedder
+from odqa.errors import OdqaError
 from odqa.index import Index
 from odqa.pipeline import Pipeline
-from odqa.runtime import default_device
+from odqa.reader import Reader
 from odqa.service import journal
 from odqa.service.batcher import Batcher, Job
 from odqa.service.failures import DeadlineError, NotReadyError
@@ -23,8 +24,7 @@ from odqa.service.metrics import Metrics
 from odqa.service.settings import Settings
 from odqa.service.work import Ask, Options, Outcome, Work, cost, do
 
-_CPU_TOKENS = 4_096
-_GPU_TOKENS = 65_536
+_LEAST_TOKENS = 4_096
 _SAMPLE = 64
 _WARM_UP = "What is this about?"
 
@@ -77,14 +77,15 @@ class Host:
             loaded = self._load()
             do(loaded.pipeline, [Ask(_WARM_UP, Options())])
         except Exception as error:
-            journal.event("failed", level=logging.ERROR, error=error)
+            known = isinstance(error, OdqaError)
+            journal.event("failed", level=logging.ERROR, error=None if known else error, reason=str(error))
             if self._on_failure is not None:
                 self._on_failure(error)
             return
         self._passage_length = _passage_length(loaded.pipeline.retriever.index)
         self._batcher = Batcher(
             self._do,
-            batch_tokens=self._batch_tokens(),
+            batch_tokens=self._batch_tokens(loaded.pipeline.reader),
             queue_tokens=self._settings.queue_tokens,
             observe=self._metrics.batch,
         )
@@ -93,10 +94,10 @@ class Host:
         index = self.index
         journal.event("ready", index=index.name, generation=index.generation.number, passages=len(index))
 
-    def _batch_tokens(self) -> int:
+    def _batch_tokens(self, reader: Reader) -> int:
         if self._settings.batch_tokens is not None:
             return self._settings.batch_tokens
-        return _GPU_TOKENS if default_device().startswith("cuda") else _CPU_TOKENS
+        return max(_LEAST_TOKENS, reader.batch_tokens)
 
     def _measure(self) -> None:
         measures: dict[str, tuple[str, Callable[[], float]]] = {

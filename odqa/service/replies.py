@@ -18,6 +18,7 @@ from odqa.service.shell import ticket
 _INSIDE = "The index or a model can't be used as it stands. The log tells more."
 _WORDS = {404: "There is nothing at this address.", 405: "This address takes another method."}
 _OTHER_BRANCH = ("string_type", "list_type")
+_VALUE_KINDS = {"string_type", "int_type", "float_type", "bool_type"}
 _KINDS = {"function-after", "function-wrap", "str", "constrained-str", "list[constrained-str]"}
 
 
@@ -54,6 +55,9 @@ def _explain(error: RequestValidationError) -> str:
     place = [str(part) for part in detail["loc"][1:] if str(part) not in _KINDS]
     if detail["type"] == "json_invalid":
         return "The body is not JSON."
+    if "metadata" in place[:-1] and detail["type"] in _VALUE_KINDS:
+        value = place[: place.index("metadata") + 2]
+        return f"{'.'.join(value)}: must be a text, a number, true, false or null."
     if not place:
         return "The body must be a JSON object, sent as application/json."
     return f"{'.'.join(place)}: {detail['msg']}."

@@ -13,7 +13,7 @@ from odqa.errors import CorpusError
 from odqa.service import settings as limits
 from odqa.service.documents import Delete, Put, Writer
 from odqa.service.failures import GoneError, NotFoundError
-from odqa.service.guard import guard
+from odqa.service.guard import GuardedRoute, guard
 from odqa.service.host import Host
 from odqa.service.keys import Keys, Right
 from odqa.service.metrics import Metrics
@@ -103,7 +103,9 @@ class Service:
 
 def api(service: Service, keys: Keys) -> APIRouter:
     """The routes that ask."""
-    router = APIRouter(prefix="/v1", tags=["Questions"], dependencies=[Depends(guard(keys, Right.READ))])
+    router = APIRouter(
+        prefix="/v1", tags=["Questions"], dependencies=[Depends(guard(keys, Right.READ))], route_class=GuardedRoute
+    )
 
     @router.post("/ask", response_model=OneResult | ManyResults, responses=_ASKING, summary="Ask the index")
     async def ask(body: AskRequest, request: Request) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def api(service: Service, keys: Keys) -> APIRouter:
 def documents(service: Service, keys: Keys) -> APIRouter:
     """The routes that change the index."""
     rights = [Depends(guard(keys, Right.WRITE, open_writes=service.settings.open_writes))]
-    router = APIRouter(prefix="/v1/documents", tags=["Documents"], dependencies=rights)
+    router = APIRouter(prefix="/v1/documents", tags=["Documents"], dependencies=rights, route_class=GuardedRoute)
 
     @router.put("", response_model=Stored, responses=_CHANGING, summary="Add or replace documents")
     async def put(body: DocumentsRequest, request: Request) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from odqa.pipeline import Pipeline
 from odqa.types import Abstain, Hit, Result
 
 _CHARACTERS_A_TOKEN = 4
-_RETRIEVAL_TOKENS = 100
+_OVERHEAD_TOKENS = 40
+"""What retrieving, and what is the same for every piece, takes beside the tokens that are read."""
 _WINDOW_OVERHEAD = 1.5
 
 
@@ -87,11 +88,11 @@ def cost(work: Work, *, passage_length: float, top_k: int) -> int:
     """
     question = len(work.question) / _CHARACTERS_A_TOKEN
     if isinstance(work, Retrieve):
-        return int(question) + _RETRIEVAL_TOKENS
+        return int(question) + _OVERHEAD_TOKENS
     if isinstance(work, Read):
-        return int(question + _WINDOW_OVERHEAD * len(work.context) / _CHARACTERS_A_TOKEN) + 1
+        return int(question + _WINDOW_OVERHEAD * len(work.context) / _CHARACTERS_A_TOKEN) + _OVERHEAD_TOKENS
     passages = top_k if work.options.top_k is None else work.options.top_k
-    return int(passages * (question + passage_length / _CHARACTERS_A_TOKEN)) + 1
+    return int(passages * (question + passage_length / _CHARACTERS_A_TOKEN)) + _OVERHEAD_TOKENS
 
 
 def _group(work: Work) -> Hashable:

@@ -23,7 +23,7 @@ from odqa.reader import Reader
 from odqa.recipes import Card
 from odqa.retriever import Retriever
 from odqa.training.data import read_splits
-from odqa.training.fit import Calibrated, Read, article, fit
+from odqa.training.fit import Calibrated, Read, fit
 from odqa.types import Document
 
 FITTING, CERTIFYING = "calibrate", "certify"
@@ -118,19 +118,24 @@ def _questions(
     questions = dataset.load(data, split="train", need_context=False)
     purposes = _drawn(questions, seed) if splits is None else read_splits(Path(splits))
     parts = [
-        [question for question in questions if article(question) in set(purposes.get(purpose, ()))]
+        [question for question in questions if question.article in set(purposes.get(purpose, ()))]
         for purpose in (FITTING, CERTIFYING)
     ]
     for purpose, part in zip((FITTING, CERTIFYING), parts, strict=True):
         if not part:
             raise DataError(f'{data} holds no question of the articles named "{purpose}". Give other splits or data.')
+        if len({question.is_impossible for question in part}) == 1:
+            kind = "answerable" if part[0].is_impossible else "unanswerable"
+            raise DataError(
+                f'{data} holds no {kind} question of the articles named "{purpose}": probabilities need both kinds.'
+            )
     held_out = {title for titles in purposes.values() for title in titles}
-    paragraphs = {one.document_id: one for one in questions if article(one) in held_out and one.context}
+    paragraphs = {one.document_id: one for one in questions if one.article in held_out and one.context}
     return parts[0], parts[1], [Document(id, one.context, shown_title(one.title)) for id, one in paragraphs.items()]
 
 
 def _drawn(questions: Sequence[Question], seed: int) -> dict[str, list[str]]:
-    articles = sorted({article(question) for question in questions})
+    articles = sorted({question.article for question in questions})
     if len(articles) < 4:
         raise DataError(
             f"The questions are about {len(articles)} articles: too few to fit with some and certify with others. "

@@ -58,18 +58,19 @@ class Example:
     weight: float = 1.0
 
 
-def load(paths: Sequence[str | Path], *, splits: str | Path | None = None, seed: int = 42) -> TrainingData:
+def load(paths: Sequence[str | Path], *, splits: str | Path | None = None) -> TrainingData:
     """Read the files and hold articles out of training.
 
     Held-out articles are left out of every file; their questions are those of the first file that has them. Without
-    a splits file, a share of the titles is drawn with the seed for each purpose; rows without a title always train.
+    a splits file, a share of the titles is drawn for each purpose, by a hash of the title alone: with more data, an
+    article that was trained with isn't held out later. Rows without a title always train.
 
     Raises:
         DataError: a file is wrong, an id is repeated, or nothing is left to train, choose or tune with.
     """
     sources = [dataset.load(path, split="train") for path in paths]
     _check_ids(sources, paths)
-    purposes = _drawn(sources, seed) if splits is None else read_splits(Path(splits))
+    purposes = _drawn(sources) if splits is None else read_splits(Path(splits))
     held_out = {title for titles in purposes.values() for title in titles}
     data = TrainingData(
         tuple(question for source in sources for question in source if question.title not in held_out),
@@ -153,16 +154,21 @@ def _held(sources: Sequence[Sequence[Question]], titles: Sequence[str]) -> tuple
     return tuple(held)
 
 
-def _drawn(sources: Sequence[Sequence[Question]], seed: int) -> dict[str, list[str]]:
-    titles = sorted({question.title for source in sources for question in source if question.title})
+def _drawn(sources: Sequence[Sequence[Question]]) -> dict[str, list[str]]:
+    titles = sorted({question.title for source in sources for question in source if question.title}, key=_place)
     if len(titles) < 3:
         raise DataError(
             f"The data names {len(titles)} articles by title: too few to train with one and hold two out. "
             "Give a splits file, or data with more titles."
         )
-    count = max(1, round(HELD_OUT_SHARE * len(titles)))
-    order = [titles[row] for row in np.random.default_rng(seed).permutation(len(titles))]
-    return {SELECT: order[:count], CALIBRATE: order[count : 2 * count]}
+    first = max(1, sum(_place(title) < HELD_OUT_SHARE for title in titles))
+    last = max(first + 1, sum(_place(title) < 2 * HELD_OUT_SHARE for title in titles))
+    return {SELECT: titles[:first], CALIBRATE: titles[first:last]}
+
+
+def _place(title: str) -> float:
+    """Where a title stands in 0..1, whatever else there is."""
+    return int.from_bytes(hashlib.sha256(title.encode()).digest()[:6]) / 2**48
 
 
 def read_splits(path: Path) -> dict[str, list[str]]:

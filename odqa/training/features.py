@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from odqa import progress
 from odqa.errors import DataError, QuestionError
+from odqa.evaluation.dataset import Question
 from odqa.reader.windows import Window, Windower
 from odqa.training.data import Example
 
@@ -78,6 +79,15 @@ def build(examples: Sequence[Example], windower: Windower) -> Features:
     return Features(**merged | {"bounds": _bounds(lengths)})
 
 
+def check_questions(windower: Windower, asked: Iterable[Example | Question]) -> None:
+    """Raise a DataError where a question is empty or too long for the windows."""
+    for one in asked:
+        try:
+            windower.check_question(one.question)
+        except QuestionError as error:
+            raise DataError(f'Question "{one.id}" can\'t be trained with. {error}') from None
+
+
 def _parts(examples: Sequence[Example], windower: Windower) -> Iterator[Features]:
     with progress.bar("Windows", total=len(examples), unit="questions") as tick:
         for begin in range(0, len(examples), _CHUNK):
@@ -87,11 +97,7 @@ def _parts(examples: Sequence[Example], windower: Windower) -> Iterator[Features
 
 
 def _windows(examples: Sequence[Example], windower: Windower) -> list[Window]:
-    for example in examples:
-        try:
-            windower.check_question(example.question)
-        except QuestionError as error:
-            raise DataError(f'Question "{example.id}" can\'t be trained with. {error}') from None
+    check_questions(windower, examples)
     return windower.windows([(example.question, example.context) for example in examples])
 
 

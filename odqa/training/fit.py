@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odqa.errors import DataError
+from odqa.errors import ConfigError, DataError
 from odqa.evaluation.curves import reliability, risk_coverage
 from odqa.evaluation.dataset import Question
 from odqa.evaluation.outcomes import Outcome, score_texts
@@ -82,9 +84,30 @@ class Calibrated:
     area: tuple[float, float]
 
     def write(self, path: Path) -> None:
-        """Write the calibration as JSON."""
+        """Write the calibration as JSON.
+
+        Raises:
+            ConfigError: the file can't be written.
+        """
+        with _refusals(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.calibration.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def check_writable(path: Path) -> None:
+    """Raise a ConfigError where no calibration could be written to `path`, before hours are spent on one."""
+    with _refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.calibration.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        with TemporaryFile(dir=path.parent):
+            pass
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"Can't write the calibration {path}: {error.strerror}.") from None
 
 
 def fit(
@@ -187,9 +210,10 @@ def certify(
     """The promises that hold on these questions, with articles as the units.
 
     For a risk `r`, probabilities are tested from the highest level down: at each, a one-sided t-test over articles of
-    whether the mean of (wrong answers - r x answers) is under 0; the last level before the first that fails is kept.
-    Testing in a fixed order keeps the confidence for all levels together; a t-test takes the articles' means as
-    roughly normal.
+    whether the mean of (wrong answers - r x answers) is under 0, and an exact binomial test of whether so few answers
+    would be wrong at that risk; the last level before the first that fails either is kept. Testing in a fixed order
+    keeps the confidence for all levels together. The t-test allows for answers of an article that are wrong together,
+    but takes the articles' means as roughly normal; the binomial test holds where there are too few for that.
 
     Source: Angelopoulos et al. 2021, "Learn then Test: Calibrating Predictive Algorithms to Achieve Risk Control".
     """
@@ -200,10 +224,14 @@ def certify(
 def _lowest(
     chances: NDArray[np.float64], known: Scored, levels: NDArray[np.float64], risk: float, confidence: float
 ) -> float | None:
+    from scipy.stats import binom
+
     kept = None
     for level in levels:
         answered = chances >= level
-        if not _is_below(answered * ((1 - known.right) - risk), known.articles, confidence):
+        wrong = answered * (1 - known.right)
+        below = _is_below(wrong - answered * risk, known.articles, confidence)
+        if not below or binom.cdf(wrong.sum(), answered.sum(), risk) > 1 - confidence:
             break
         kept = float(level)
     return kept
@@ -232,7 +260,7 @@ def scored(read: Sequence[Read]) -> Scored:
         np.array([float(one.exact == 1 and not one.question.is_impossible) for one in outcomes]),
         np.array([one.f1 for one in outcomes]),
         np.array([float(question.is_impossible) for question in questions]),
-        [article(question) for question in questions],
+        [question.article for question in questions],
     )
 
 
@@ -245,8 +273,3 @@ def _given(read: Read, fitted: Calibration) -> str | None:
 def _cut(read: Read, bound: float) -> Read:
     """What the pipeline would have read under a bound."""
     return replace(read, readings=read.readings[: passages_needed(read.hits, read.readings, bound)])
-
-
-def article(question: Question) -> str:
-    """The unit of questions that stand or fall together: an article, a document, or the question itself."""
-    return question.title or question.document_id or question.id

@@ -19,7 +19,7 @@ from odqa.training import card, checkpoints, run, scoring
 from odqa.training.base import Base, load_model, open_base, write_reader
 from odqa.training.card import TrainedReader
 from odqa.training.data import TrainingData, examples, load
-from odqa.training.features import Collator, Features, build
+from odqa.training.features import Collator, Features, build, check_questions
 from odqa.training.fit import of_margins
 from odqa.training.optimizer import freeze
 from odqa.training.plan import Plan, check_precision, plan
@@ -111,9 +111,11 @@ def _prepare(
     _check_installed()
     check_precision(training)
     base = open_base(training.base, recipe.reader)
-    data = load(files, splits=splits, seed=training.seed)
+    data = load(files, splits=splits)
+    windower = base.windower(recipe.reader)
+    check_questions(windower, (*data.select, *data.calibrate))
     with progress.bars(progress.enabled() and run.is_main()):
-        features = build(examples(data.train, training), base.windower(recipe.reader))
+        features = build(examples(data.train, training), windower)
     steps = plan(training, len(features), world_size=run.world_size())
     return _Job(pipeline, instead, training, recipe.reader, base, replace(data, train=()), features, steps, folder)
 

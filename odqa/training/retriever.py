@@ -120,7 +120,7 @@ def _prepare(
             f'The pipeline "{pipeline}" searches by terms alone (mode = "sparse"): set it to "hybrid" or "dense".'
         )
     base = open_encoder(recipe.base, recipe.max_length)
-    data = load(files, splits=splits, seed=recipe.seed)
+    data = load(files, splits=splits)
     pairs = pair(thinned(data.train, recipe))
     order = Batches(pairs.gold, recipe.batch_size, recipe.seed)
     plan = retriever_plan(recipe, len(order))

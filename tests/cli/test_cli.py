@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -217,3 +219,54 @@ def _environment(built: dict[str, str]) -> dict[str, str]:
     import os
 
     return {**os.environ, "ODQA_HOME": built["home"]}
+
+
+def test_a_small_output_that_nobody_reads_ends_quietly(built: dict[str, str]) -> None:
+    command = f"{sys.executable} -m odqa index list | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=_environment(built), check=False)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert done.returncode in (0, 1)  # it may be done before
+
+
+def test_answers_go_to_their_file_while_a_bar_is_shown(built: dict[str, str], tmp_path: Path) -> None:
+    questions, answers = tmp_path / "q.jsonl", tmp_path / "answers.txt"
+    questions.write_text('{"question": "what is oxygen?"}')
+    command = [sys.executable, "-m", "odqa", "ask", "--pipeline", built["recipe"], "--file", str(questions)]
+    mine, theirs = pty.openpty()
+    with answers.open("w") as file:
+        done = subprocess.run(command, stdout=file, stderr=theirs, env=_environment(built), check=False)
+    os.close(theirs)
+    os.close(mine)
+    assert done.returncode == 0
+    assert "what is oxygen?" in answers.read_text()
+
+
+def test_a_prompt_does_not_go_into_the_answers_file(built: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "odqa", "ask", "--pipeline", built["recipe"], "--json", "--abstain", "never"]
+    mine, theirs = pty.openpty()
+    with (tmp_path / "answers.json").open("w") as file:
+        process = subprocess.Popen(command, stdin=theirs, stdout=file, stderr=theirs, env=_environment(built))
+        os.write(mine, b"what is oxygen?\n\x04")
+        assert process.wait(120) == 0
+    os.close(theirs)
+    os.close(mine)
+    assert json.loads((tmp_path / "answers.json").read_text())["question"] == "what is oxygen?"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["ask", "caf\udce9?"], ["read", "Who?", "caf\udce9"], ["read", "caf\udce9?", "x"]]
+)
+def test_text_that_is_not_utf_8_is_told(built: dict[str, str], arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "odqa", *arguments, "--pipeline", built["recipe"]]
+    done = subprocess.run(command, capture_output=True, text=True, env=_environment(built), check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: The ")
+    assert "is no valid text: character 4 is half of a surrogate pair" in done.stderr
+
+
+def test_questions_from_a_pipe_that_are_not_utf_8_are_told(built: dict[str, str]) -> None:
+    environment = {**_environment(built), "PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-m", "odqa", "ask", "--pipeline", built["recipe"]]
+    done = subprocess.run(command, input=b"caf\xe9?\n", capture_output=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"Error: The questions are not UTF-8")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,10 +23,11 @@ from odqa.evaluation.pipeline_report import evaluate_to_folder, rendered
 from odqa.evaluation.saved import FILE
 from odqa.index import Index
 from odqa.pipeline import Pipeline
-from odqa.reader import Reader
+from odqa.reader import Choice, Reader, rank
+from odqa.reader import result as put_together
 from odqa.recipes import RetrieverRecipe
 from odqa.retriever import Retriever
-from odqa.types import Document
+from odqa.types import Document, Hit, Passage, Reading, Result, Span
 from tests.cli.helpers import odqa, recipe
 from tests.evaluation import made
 from tests.evaluation.test_report_page import EVIL, Page
@@ -263,3 +265,41 @@ def test_the_command(asked: Pipeline, questions: list[Question], tmp_path: Path)
     assert [line[:12].strip() for line in run.stdout.splitlines()[1:]] == ["gold passage", "top 2", "top 4"]
     again = odqa(*arguments, "--top-k", "4", "--seed", "1", "--resume", "--json")
     assert json.loads(again.stdout)["depths"].keys() == {"2", "4"}
+
+
+def two_hits(*margins: float, bound: float | None = None) -> tuple[Question, Result, Pipeline]:
+    """ "Rome" in the second passage is right; the first scores higher and stands under "no answer"."""
+    hits = [Hit(Passage("a-0", "Oslo"), 1.0, 3.0), Hit(Passage("a-1", "Rome"), 0.5, -1.0)]
+    readings = [Reading((Span(0, 4, margin),)) for margin in margins]
+    question = Question("q", "Where?", "Rome", "a", "a-1", (GoldAnswer("Rome", 0),))
+    ranked = rank(hits[: len(readings)], readings, 0.0, Choice.of(9, "never", None))
+    found = put_together("Where?", hits, readings, ranked, timings={})
+    return question, found, SimpleNamespace(calibration=None, null_threshold=0.0)  # type: ignore[return-value]
+
+
+def test_an_answer_under_the_threshold_makes_room_for_the_next() -> None:
+    found = answers._found(*two_hits(-1.0, 2.5))
+    assert found.best is not None and found.given is not None
+    assert (found.best.text, found.given.text, found.gold_rank) == ("Oslo", "Rome", 2)
+    assert answers._found(*two_hits(-1.0, -2.5)).given.text == "Oslo"  # type: ignore[union-attr]
+    assert answers._found(*two_hits(1.0, 2.5)).instead is None
+
+
+def test_the_gold_passage_counts_only_where_it_was_read() -> None:
+    found = answers._found(*two_hits(1.0))
+    assert (found.gold_rank, found.passages) == (None, 1)
+
+
+def test_what_is_given_makes_the_tuned_scores(asked: Pipeline, questions: list[Question]) -> None:
+    """Without relevance to tell passages apart, many a best answer is dropped for another."""
+    recipe = asked.retriever.recipe.model_copy(update={"relevance_slope": 30.0})
+    loose = Pipeline(Retriever(asked.retriever.index, recipe, embedder=asked.retriever.embedder), asked.reader)
+    made_report = evaluate_pipeline(loose, questions, top_ks=(5,))
+    kept = loose.answer_batch([question.question for question in questions], top_k=5, n_best=1)
+    given = {
+        question.id: one.answers[0].text if one.answers else "" for question, one in zip(questions, kept, strict=True)
+    }
+    assert any(case.found.instead for case in made_report.cases)
+    assert {key: made_report.depths[5].scores[key] for key in MAIN} == squad.evaluate(questions, given)
+    assert json.loads(rendered(made_report)["predictions.json"]) == given
+    assert sum(made_report.depths[5].losses.values()) == len(questions)

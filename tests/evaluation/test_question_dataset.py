@@ -3,6 +3,7 @@
 import gzip
 import json
 from copy import deepcopy
+from pathlib import Path
 
 import datasets
 import pytest
@@ -297,3 +298,11 @@ def test_training_needs_an_answerable_question(tmp_path):
     assert load(path)[0].is_impossible
     with pytest.raises(DataError, match=r'dev\.jsonl" holds no answerable question'):
         load(path, need_answerable=True)
+
+
+def test_half_a_surrogate_pair_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    for broken in ({"question": "Who?\ud83d"}, {"answers": ["\ud83d"]}, {"title": "\ud83d"}):
+        path.write_text(json.dumps({"question": "Who?", "answers": [], **broken}))
+        with pytest.raises(DataError, match=r"line 1 has half of a surrogate pair \(.ud83d\)"):
+            load(path, need_context=False)

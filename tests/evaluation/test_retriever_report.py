@@ -12,6 +12,7 @@ import pytest
 from odqa.embedder import Embedder
 from odqa.errors import DataError
 from odqa.evaluation.dataset import GoldAnswer, Question
+from odqa.evaluation.ranked import ranked
 from odqa.evaluation.retriever import RetrieverReport, evaluate_retriever
 from odqa.evaluation.retriever_report import rendered
 from odqa.index import Index
@@ -21,6 +22,7 @@ from odqa.types import Document
 from tests.cli.helpers import odqa, recipe
 from tests.evaluation import made
 from tests.evaluation.test_report_page import EVIL, Page
+from tests.index import fakes
 from tests.tiny import TEXTS
 
 RECIPE = RetrieverRecipe(dense_weight=0.1)
@@ -167,3 +169,19 @@ def test_the_command_writes_a_report(
     (tmp_path / "other" / "mine.txt").write_text("mine")
     refused = odqa("eval", "retriever", "--pipeline", path, "--data", data, "--out", str(tmp_path / "other"))
     assert (refused.returncode, "holds other files and no report of a retriever" in refused.stderr) == (1, True)
+
+
+def test_documents_of_many_passages_are_ranked_as_deep_as_others() -> None:
+    documents = [
+        Document(f"d{number}", "\n".join(f"w1 x{number}y{line}" for line in range(10))) for number in range(30)
+    ]
+    fakes.build("made", documents)
+    index = Index.open("made")
+    retriever = fakes.retriever(index)
+    query = fakes.vector("w1")
+    best = {one.id: fakes.cosines(one.text.split("\n"), query).max() for one in documents}
+    order = sorted(best, key=lambda name: -best[name])
+    question = Question("q", "w1", "x", "t", order[18], ())
+    found, _ = ranked(retriever, [question], 20)
+    assert list(found["dense"][0].documents) == order[:20]
+    assert found["dense"][0].gold == 19

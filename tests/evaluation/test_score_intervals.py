@@ -59,8 +59,9 @@ def test_clusters_make_it_wider():
     assert high - low > 2 * (alone_high - alone_low)
 
 
-def test_one_article_has_no_width():
-    assert interval([0.0, 1.0, 1.0, 1.0], ["a"] * 4) == (0.75, 0.75)
+def test_one_article_s_questions_are_drawn_one_by_one():
+    scores = [0.0, 1.0] * 50
+    assert interval(scores, ["a"] * 100) == interval(scores, [str(row) for row in range(100)])
 
 
 def test_equal_scores_have_no_width():

@@ -135,3 +135,13 @@ def test_closing_finishes_what_was_accepted(batcher: Batcher[str, str], gate: Ga
     assert [job.future.result(0) for job in jobs] == [["A", "B", "C"], ["D"]]
     with pytest.raises(NotReadyError, match="shutting down"):
         submit(batcher, "after")
+
+
+def test_a_result_that_meets_its_deadline_halfway_ends_nothing(batcher: Batcher[str, str], gate: Gate) -> None:
+    for work in ("bad", "good"):
+        job = submit(batcher, work)
+        assert gate.begun.wait(10)
+        job.future.done = lambda: False  # type: ignore[method-assign]
+        job.future.set_exception(DeadlineError("too late"))
+    gate.open.set()
+    assert submit(batcher, "next").future.result(10) == ["NEXT"]

@@ -203,3 +203,15 @@ def test_without_the_right_nothing_is_written(load: Any) -> None:
         assert remove(one, "d0").status_code == 403
     assert "a" not in ids()
     assert "d0" in ids()
+
+
+def test_small_changes_don_t_make_a_large_one_look_endless(live: Served) -> None:
+    text = "The engine drives the piston. " * 300
+    for number in range(3):
+        live.request("DELETE", f"/v1/documents/none{number}")
+    with ThreadPoolExecutor(3) as pool:
+        large = [{"id": f"large{number}", "text": f"{number} {text}"} for number in range(3)]
+        asked = [pool.submit(live.request, "PUT", "/v1/documents", json={"documents": [one]}) for one in large]
+        statuses = [one.result().status_code for one in asked]
+    assert statuses == [200, 200, 200]
+    assert live.request("DELETE", "/v1/documents/large0").status_code == 200

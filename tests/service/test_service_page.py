@@ -53,7 +53,7 @@ class Scripted:
     def __init__(self, loaded: Loaded) -> None:
         self.retriever, self.name = loaded.pipeline.retriever, "scripted"
         recipe = loaded.pipeline.reader.recipe
-        self.reader, self.null_threshold = SimpleNamespace(check_question=len, recipe=recipe), 0.0
+        self.reader, self.null_threshold = SimpleNamespace(check_question=len, recipe=recipe, batch_tokens=512), 0.0
 
     def answer_batch(self, questions: list[str], *, abstain: str, **_: object) -> list[Result]:
         found = [Evidence(**evidence(number)) for number in range(3)]

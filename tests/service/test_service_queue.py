@@ -48,7 +48,7 @@ def slow(loaded: Loaded) -> Slow:
 @pytest.fixture(scope="module")
 def held(slow: Slow, loaded: Loaded) -> Iterator[Served]:
     pipeline: Any = slow
-    settings = Settings(deadline=20, queue_tokens=400, batch_tokens=1)
+    settings = Settings(deadline=20, queue_tokens=1_000, batch_tokens=1)
     with serving(create_app(lambda: replace(loaded, pipeline=pipeline), settings=settings)) as one:
         yield one
         slow.open.set()

@@ -206,3 +206,17 @@ def test_what_breaks_inside_stays_inside(loaded: Loaded, caplog: pytest.LogCaptu
         assert response.json()["request_id"] == response.headers["x-request-id"]
         assert "default-src" in response.headers["content-security-policy"]
     assert "secret inside" in caplog.text
+
+
+@pytest.mark.parametrize("key", [None, "nobody's"])
+def test_the_key_is_asked_for_before_the_body_is_read(guarded: Served, key: str | None) -> None:
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    for method, path in (("PUT", "/v1/documents"), ("POST", "/v1/ask")):
+        answer = guarded.request(method, path, content=b"{nope", headers=headers)
+        assert (answer.status_code, answer.json()["error"][:10]) == (401, "An API key")
+
+
+def test_what_metadata_may_hold_is_told(served: Served) -> None:
+    body = {"documents": [{"id": "a", "text": "x", "metadata": {"tags": ["a"]}}]}
+    answer = served.request("PUT", "/v1/documents", json=body)
+    assert answer.json()["error"] == "documents.0.metadata.tags: must be a text, a number, true, false or null."

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from odqa.errors import DataError
+from odqa.errors import ConfigError, DataError
 from odqa.evaluation.dataset import GoldAnswer, Question
 from odqa.reader.calibration import Features
 from odqa.recipes import RetrieverRecipe
 from odqa.training.fit import (
+    COVERAGES,
     Read,
     Scored,
     certify,
+    check_writable,
     decision,
     fit,
     logistic_regression,
@@ -112,3 +115,24 @@ def test_probabilities_go_by_the_features() -> None:
     fitted = logistic_regression(np.array([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]] * 5), np.array([1.0, 0.0] * 5))
     expected = [fitted.probability(Features(*row)) for row in features]
     assert probabilities(fitted, known).tolist() == expected
+
+
+@pytest.mark.parametrize(("articles", "questions"), [(10, 5), (20, 10), (100, 1)])
+def test_few_answers_prove_no_small_risk(articles: int, questions: int) -> None:
+    """Probabilities that say nothing, wrong in 5 %: a promise of 2 % may come out in one run of ten."""
+    rng, promised = np.random.default_rng(0), 0
+    names = [f"t{row // questions}" for row in range(articles * questions)]
+    for _ in range(200):
+        right = (rng.random(len(names)) < 0.95).astype(float)
+        known = Scored(np.zeros((len(names), 4)), right, right, np.zeros(len(names)), names)
+        levels = np.quantile(chances := rng.random(len(names)), np.clip(1 - COVERAGES, 0, 1))
+        promised += any(kept.risk <= 0.02 for kept in certify(chances, known, levels, confidence=0.9))
+    assert promised / 200 <= 0.1 + 0.05
+
+
+def test_a_place_that_can_not_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="Can't write the calibration .*file/cal.json: (Not a directory|File exists)"):
+        check_writable(tmp_path / "file" / "cal.json")
+    check_writable(tmp_path / "new" / "cal.json")
+    assert list((tmp_path / "new").iterdir()) == []

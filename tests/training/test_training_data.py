@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from odqa.errors import DataError
+from odqa.evaluation.dataset import Question
 from odqa.models import file_sha256
 from odqa.recipes import TrainingRecipe
 from odqa.text import normalize_answer
-from odqa.training.data import examples, load
+from odqa.training.data import _drawn, examples, load
 from tests.training.tiny_bases import articles, write_data, write_splits
 
 
@@ -48,13 +49,25 @@ def test_held_out_articles_are_left_out_of_every_file_and_scored_in_the_first(tm
     assert data.splits_sha256 == file_sha256(splits)
 
 
-def test_without_splits_articles_are_drawn_with_the_seed(tmp_path: Path) -> None:
-    path = write_data(tmp_path / "train.json")
-    data = load([path], seed=1)
+def test_without_splits_articles_are_drawn(tmp_path: Path) -> None:
+    data = load([write_data(tmp_path / "train.json")])
     held = titles(data.select) | titles(data.calibrate)
     assert len(held) == 2 and not held & titles(data.train) and len(titles(data.train)) == 6
-    assert load([path], seed=1) == data
-    assert len({frozenset(titles(load([path], seed=seed).select)) for seed in range(6)}) > 1
+
+
+@pytest.mark.parametrize("count", [3, 20, 400])
+def test_what_was_trained_with_is_not_held_out_once_there_is_more_data(count: int) -> None:
+    def sources(first: int, last: int) -> list[list[Question]]:
+        return [[Question(str(row), "?", "x", f"Title {row}", "", ()) for row in range(first, last)]]
+
+    before = _drawn(sources(0, count))
+    for more in (1, 10, 100):
+        after = _drawn([*sources(0, count), *sources(count, count + more)])
+        held = {title for titles in before.values() for title in titles}
+        old = {f"Title {row}" for row in range(count)}
+        assert {title for titles in after.values() for title in titles} & old <= held
+        assert all(after.values())
+    assert sum(map(len, _drawn(sources(0, 4000)).values())) == pytest.approx(400, rel=0.15)
 
 
 def test_rows_without_a_title_train_and_too_few_titles_are_an_error(tmp_path: Path) -> None:
