@@ -103,3 +103,10 @@ def test_too_little_data_is_refused(recipe: Path, tmp_path: Path) -> None:
     elsewhere = write_splits(tmp_path / "splits.json", calibrate=["Article 0"], select=["Article 1"], certify=["Rome"])
     with pytest.raises(DataError, match='no question of the articles named "certify"'):
         calibrate(str(recipe), few, splits=elsewhere)
+    content = articles()
+    for article in content:
+        for paragraph in article["paragraphs"]:
+            paragraph["qas"] = paragraph["qas"][:1]
+    answerable = write_data(tmp_path / "answerable.json", content)
+    with pytest.raises(DataError, match='no unanswerable question of the articles named "calibrate"'):
+        calibrate(str(recipe), answerable)

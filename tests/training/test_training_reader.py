@@ -326,6 +326,11 @@ def test_wrong_data_and_recipes_are_refused_before_anything_is_written(tmp_path:
     write_data(tmp_path / "train.json", content)
     with pytest.raises(DataError, match='"Oslo" does not stand at 1'):
         train(tmp_path, base)
+    content = articles()
+    content[7]["paragraphs"][0]["qas"][0]["question"] = "Where does Hanna live? " * 20
+    write_data(tmp_path / "train.json", content)
+    with pytest.raises(DataError, match=r'Question "q56" can\'t be trained with. The question has \d+ tokens'):
+        train(tmp_path, base)
     write_data(tmp_path / "train.json")
     with pytest.raises(ConfigError, match='precision = "fp16" needs a GPU'):
         train(tmp_path, base, precision="fp16")
