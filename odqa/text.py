@@ -30,6 +30,15 @@ def sentences(text: str) -> list[tuple[int, int]]:
     return [(start, end) for start, end in pairwise(ends) if start < end]
 
 
+def broken_at(text: str) -> int | None:
+    """Where half of a surrogate pair stands, which badly decoded text may hold and no file can; None in sound text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
+
+
 def counted(count: int, noun: str) -> str:
     """A number and what it counts, such as "1 passage" or "1,204 passages"; `noun` is one of them."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 
 from odqa.corpus.streams import lines, one_line
 from odqa.errors import ConfigError, CorpusError
+from odqa.text import broken_at
 from odqa.types import Document, Scalar
 
 ROLES: Mapping[str, tuple[str, ...]] = {
@@ -176,9 +177,7 @@ def _scalar(value: Any, place: str) -> Scalar:
 
 
 def _check_surrogates(text: str, place: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
+    if (at := broken_at(text)) is not None:
         raise CorpusError(
-            f"{place}: half a surrogate pair (\\u{ord(text[error.start]):04x}) stands for no character; remove it."
-        ) from None
+            f"{place}: half a surrogate pair (\\u{ord(text[at]):04x}) stands for no character; remove it."
+        )

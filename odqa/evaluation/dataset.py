@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from odqa.errors import DataError
+from odqa.text import broken_at
 
 T = TypeVar("T")
 
@@ -282,12 +283,8 @@ def _field(record: Any, name: str, kind: type[T], where: str, default: T | None 
 
 
 def _check_text(text: str, name: str, where: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f'{where} has half of a surrogate pair (\\u{ord(text[error.start]):04x}) in its "{name}": remove it.'
-        ) from None
+    if (at := broken_at(text)) is not None:
+        raise DataError(f'{where} has half of a surrogate pair (\\u{ord(text[at]):04x}) in its "{name}": remove it.')
 
 
 def _check_ids(questions: list[Question], source: str | Path) -> None:

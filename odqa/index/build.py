@@ -32,7 +32,7 @@ from odqa.index.segment import Segment
 from odqa.index.terms import Analyzer
 from odqa.index.vectors import Codec, Vectors, unit
 from odqa.recipes import Card, PassageCard
-from odqa.text import counted
+from odqa.text import broken_at, counted
 from odqa.types import Document, Passage
 
 SEGMENT_PASSAGES = 65_536
@@ -89,7 +89,7 @@ class Intake:
         """Pass on the documents that hold text.
 
         Raises:
-            CorpusError: an id stands twice.
+            CorpusError: an id stands twice, or a text is none that a file can hold.
         """
         for document in self.documents:
             if not document.text.strip():
@@ -98,6 +98,8 @@ class Intake:
                 continue
             if document.id in self.ids:
                 raise CorpusError(f'The document id "{document.id}" stands twice in the corpus; ids must be unique.')
+            if any(broken_at(text) is not None for text in (document.id, document.title, document.text)):
+                raise CorpusError(f"Document {document.id!r} holds half of a surrogate pair: decode its text anew.")
             self.ids.add(document.id)
             yield document
 

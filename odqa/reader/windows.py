@@ -13,6 +13,7 @@ from tokenizers import Encoding, Tokenizer
 
 from odqa import models
 from odqa.errors import ModelError, QuestionError
+from odqa.text import broken_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,10 @@ class Windower:
 
 def _check_text(text: str, what: str) -> None:
     """Raise a QuestionError where a text holds half of a surrogate pair, as badly decoded ones do."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
+    if (at := broken_at(text)) is not None:
         raise QuestionError(
-            f"The {what} is no valid text: character {error.start + 1} is half of a surrogate pair. Is it UTF-8?"
-        ) from None
+            f"The {what} is no valid text: character {at + 1} is half of a surrogate pair. Is it UTF-8?"
+        )
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -175,18 +175,18 @@ def operations(service: Service, keys: Keys) -> APIRouter:
     """The routes for those who run the service."""
     router = APIRouter(tags=["Operations"])
 
-    @router.get("/healthz", response_model=Health, summary="Alive?")
+    @router.get("/healthz", response_model=Health, responses=failures(421), summary="Alive?")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @router.get("/readyz", response_model=Health, responses={503: {"model": Failure}}, summary="Ready to answer?")
+    @router.get("/readyz", response_model=Health, responses=failures(421, 503), summary="Ready to answer?")
     async def readyz() -> dict[str, str]:
         return {"status": "ready" if service.host.loaded else "loading"}
 
     @router.get(
         "/metrics",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}}, **failures(401)},
+        responses={200: {"content": {"text/plain": {}}}, **failures(401, 421)},
         dependencies=[Depends(guard(keys, Right.READ))],
         summary="Measures for Prometheus",
     )

@@ -219,6 +219,9 @@ def test_nothing_to_index_is_an_error_and_makes_no_index() -> None:
         Index.open("made")
     with pytest.raises(CorpusError, match='id "a" stands twice'):
         fakes.build("made", [Document("a", "x"), Document("a", "y")])
+    for document in (Document("a\ud83d", "x"), Document("a", "x\ud83d"), Document("a", "x", "\ud83d")):
+        with pytest.raises(CorpusError, match="half of a surrogate pair: decode its text anew"):
+            fakes.build("made", [document])
 
 
 def broken(*documents: Document) -> Iterator[Document]:
