@@ -26,6 +26,8 @@ from odqa.types import Hit, Reading, Span
 
 CHANGED = 0.01
 """Share of the questions whose answer may change because passages are left unread."""
+SPARED = 0.01
+"""F1 that may be given up to answer more: a wrong answer stands beside its passage, a withheld one is not seen."""
 RISKS = (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02, 0.01)
 COVERAGES = np.arange(0.1, 1.001, 0.025)
 _BOUNDS = np.arange(0.0, 30.0, 0.5)
@@ -162,12 +164,12 @@ def of_margins(outcomes: Sequence[Outcome], threshold: float) -> Calibration | N
 
 
 def decision(known: Scored) -> Calibration:
-    """The probabilities, and the threshold over "no answer" by them with the best F1."""
+    """The probabilities, and the lowest threshold over "no answer" by them that costs at most SPARED of the best F1."""
     right = logistic_regression(known.features, known.right)
     no_answer = logistic_regression(known.features, known.unanswerable)
     over = [right.log_odds(one) - no_answer.log_odds(one) for one in known.best]
     gains = np.where(known.unanswerable == 1, -1.0, known.f1)
-    threshold = best_threshold(np.array(over), gains)
+    threshold = best_threshold(np.array(over), gains, spare=SPARED * len(gains))
     return Calibration(null_threshold=threshold, threshold_of="probabilities", right=right, no_answer=no_answer)
 
 

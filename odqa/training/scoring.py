@@ -24,14 +24,16 @@ def tuned_threshold(found: Sequence[Outcome]) -> float:
     return best_threshold(np.array([one.margin for one in readable]), np.array(gains))
 
 
-def best_threshold(margins: NDArray[np.float64], gains: NDArray[np.float64]) -> float:
-    """The threshold with the largest sum of gains: half-way between the last margin to answer and the first not to.
+def best_threshold(margins: NDArray[np.float64], gains: NDArray[np.float64], *, spare: float = 0.0) -> float:
+    """The lowest threshold with the largest sum of gains, or with at most `spare` less.
 
-    Half-way, so that it doesn't hang on the last digit of one question's logits.
+    It lies half-way between the last margin to answer and the first not to, so that it doesn't hang on the last digit
+    of one question's logits.
 
     Args:
         margins: Finite, (questions,).
         gains: What answering each question instead of abstaining adds, (questions,).
+        spare: What of the sum may be given up to answer more.
     """
     if not len(margins):
         return 0.0
@@ -40,5 +42,5 @@ def best_threshold(margins: NDArray[np.float64], gains: NDArray[np.float64]) -> 
     edges = np.concatenate([[margins[0] + 2], margins, [margins[-1] - 2]])
     totals = np.concatenate([[0.0], np.cumsum(gains)])  # of answering the first 0, 1, 2... of them
     totals[edges[:-1] <= edges[1:]] = -np.inf  # no threshold lies between equal margins
-    best = int(np.argmax(totals))
+    best = int(np.flatnonzero(totals >= totals.max() - spare)[-1])
     return float((edges[best] + edges[best + 1]) / 2)

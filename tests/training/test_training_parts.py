@@ -24,7 +24,7 @@ from odqa.training.loop import weighted_loss
 from odqa.training.optimizer import parameter_groups
 from odqa.training.plan import check_precision, plan
 from odqa.training.run import RunFolder
-from odqa.training.scoring import tuned_threshold
+from odqa.training.scoring import best_threshold, tuned_threshold
 from tests.training.tiny_bases import make_bert
 
 FIVE = ["albert-xlarge-squad2", "bert-base-squad2", "roberta-1b-squad2", "scibert-squad2", "spanbert-squad2"]
@@ -212,6 +212,12 @@ def test_the_threshold_lies_half_way() -> None:
     assert tuned_threshold(found) == 2.0
     assert tuned_threshold([outcome(1, 3.0, 1.0, impossible=False)]) == 2.0
     assert tuned_threshold([outcome(1, 3.0, 0.0, impossible=True)]) == 4.0
+
+
+@pytest.mark.parametrize(("spare", "threshold"), [(0.0, 2.5), (0.05, 2.5), (0.11, 0.5), (1.2, -1.0)])
+def test_a_little_is_spared_to_answer_more(spare: float, threshold: float) -> None:
+    margins, gains = np.array([3.0, 2.0, 1.0, 0.0]), np.array([1.0, -0.2, 0.1, -1.0])
+    assert best_threshold(margins, gains, spare=spare) == threshold
 
 
 def test_a_log_goes_on_after_the_checkpoint(tmp_path: Path) -> None:
