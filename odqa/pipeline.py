@@ -92,7 +92,7 @@ class Pipeline:
             questions: What is asked.
             top_k: Passages read for each question; the recipe's number where None.
             n_best: Answers kept for each question; the recipe's number where None.
-            abstain: "threshold" drops passages that score under the reader's null threshold; "never" always
+            abstain: "threshold" drops answers that stand under the pipeline's null threshold; "never" always
                 gives the best span.
             max_risk: Answer only with a probability of being wrong of at most this; overrides `abstain`.
             where: Ask only documents that meet this filter, such as `year >= 1990 and title = "Normans"`.

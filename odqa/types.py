@@ -16,7 +16,7 @@ class Abstain(StrEnum):
     """When a result may be "no answer"."""
 
     THRESHOLD = "threshold"
-    """Drop what scores under the reader's null threshold."""
+    """Drop what stands under the null threshold."""
     NEVER = "never"
     """Always give the best span."""
 

@@ -29,7 +29,15 @@ def test_recipes_cards_and_the_corpus_are_in_the_wheel(wheel: ZipFile) -> None:
     assert {f"odqa/pipelines/{name}.toml" for name in recipes.names("pipelines")} <= names
     assert {f"odqa/indexes/{name}.toml" for name in recipes.names("indexes")} <= names
     assert {"odqa/bundled/squad2-dev.jsonl.gz", "odqa/bundled/README.md", "odqa/py.typed"} <= names
-    assert any(name.startswith("odqa/evaluation/templates/") for name in names)
+
+
+def test_every_file_of_the_package_is_in_the_wheel(wheel: ZipFile) -> None:
+    done = subprocess.run(["git", "ls-files", "-z", "odqa"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    kept = {name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()}
+    assert {"odqa/service/page/ask.js", "odqa/evaluation/templates/pipeline.html"} <= kept
+    assert kept <= set(wheel.namelist())
 
 
 def test_the_wheel_holds_nothing_else_and_stays_small(wheel: ZipFile) -> None:
@@ -46,6 +54,12 @@ def test_the_readme_names_every_command() -> None:
         inner = getattr(command, "commands", {})
         for words in [f"odqa {name} {part}" for part in inner] or [f"odqa {name}"]:
             assert words in readme, words
+
+
+def test_the_readme_s_card_is_one(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (tmp_path / "card.toml").write_text(text)
+    assert recipes.load_card(str(tmp_path / "card.toml")).passages.max_tokens == 200
 
 
 def test_the_readme_names_only_targets_that_exist() -> None:

@@ -72,10 +72,13 @@ def ask(
     from odqa.pipeline import Pipeline
 
     if question is not None:
-        result = Pipeline.load(pipeline, index=index).answer(question, **choices)
+        found = Pipeline.load(pipeline, index=index)
+        options.note_risk(found.calibration, choices["max_risk"])
+        result = found.answer(question, **choices)
         return _show(result, None, as_json=as_json, timings=timings, indent=2)
     if file is None and sys.stdin.isatty():
         found = Pipeline.load(pipeline, index=index)
+        options.note_risk(found.calibration, choices["max_risk"])
         name, passages = found.retriever.index.name, len(found.retriever.index)
         click.echo(f"{name}: {counted(passages, 'passage')}. Ask; Ctrl-D ends.", err=True)
         return _prompt(partial(found.answer, **choices), as_json=as_json, timings=timings)
@@ -87,6 +90,7 @@ def _ask_all(pipeline: Pipeline, asked: list[Asked], *, as_json: bool, timings: 
     from odqa import progress
     from odqa.cli import render
 
+    options.note_risk(pipeline.calibration, choices["max_risk"])
     for one in asked:
         try:
             pipeline.reader.check_question(one.question)

@@ -27,7 +27,9 @@ def read(question: str, context: str | None, file: TextIO | None, pipeline: str,
     from odqa.reader import Reader
 
     text = _context(context, file)
-    result = Reader(reader_recipe(recipes.load_pipeline(pipeline))).answer(question, text, **choices)
+    reader = Reader(reader_recipe(recipes.load_pipeline(pipeline)))
+    options.note_risk(reader.calibration, choices["max_risk"])
+    result = reader.answer(question, text, **choices)
     if as_json:
         return click.echo(json.dumps(result.to_dict(), ensure_ascii=False, indent=2))
     return render.result(result)

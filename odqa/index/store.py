@@ -196,7 +196,10 @@ def check_free(folder: Path, *, replace: bool) -> int:
     if not (folder / CURRENT).exists():
         return 1
     if not replace:
-        raise ConfigError(f'Index "{folder.name}" exists already. Replace it with --replace, or choose another name.')
+        raise ConfigError(
+            f'Index "{folder.name}" exists already. Replace it with --replace (from Python, replace=True), or choose '
+            "another name."
+        )
     try:
         return current(folder).number + 1
     except IndexDamagedError:

@@ -212,7 +212,7 @@ def _watch(request: Request) -> Callable[[], asyncio.Task[None]]:
 def _about(service: Service) -> dict[str, Any]:
     pipeline = service.host.loaded.pipeline
     index, reader = pipeline.retriever.index, pipeline.reader.recipe
-    made = index.generation
+    made, fitted = index.generation, pipeline.calibration
     return {
         "index": index.name,
         "generation": made.number,
@@ -223,12 +223,15 @@ def _about(service: Service) -> dict[str, Any]:
         "embedder": made.embedder.name.rpartition("/")[2],
         "dimension": made.embedder.dimension,
         "description": made.card.description,
+        "licence": made.card.licence,
+        "risks": [kept.risk for kept in (fitted and fitted.risks) or ()],
         "pipeline": pipeline.name,
         "version": odqa.__version__,
         "defaults": {
             "top_k": pipeline.retriever.recipe.top_k,
             "n_best": reader.n_best,
             "null_threshold": pipeline.null_threshold,
+            "threshold_of": "margin" if fitted is None else fitted.threshold_of,
         },
         "limits": {
             "questions": limits.MAX_QUESTIONS,

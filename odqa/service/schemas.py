@@ -54,7 +54,7 @@ class _Reply(BaseModel):
 class _Choices(_Request):
     n_best: NBest | None = Field(None, description="Answers at most.")
     abstain: Annotated[Abstain, Field(strict=False)] = Field(
-        Abstain.THRESHOLD, description='When to say "no answer": under the reader\'s threshold, or never.'
+        Abstain.THRESHOLD, description='When to say "no answer": under the null threshold, or never.'
     )
     max_risk: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Answer only where the probability of being wrong is at most this; overrides abstain."
@@ -288,11 +288,12 @@ class Limits(_Reply):
 
 
 class Defaults(_Reply):
-    """What the recipe takes where a request says nothing."""
+    """What holds where a request says nothing; what is read alone has a threshold of the reader's own."""
 
     top_k: int
     n_best: int
-    null_threshold: float
+    null_threshold: float = Field(description="Least that an answer to the index must stand over no answer.")
+    threshold_of: str = Field(description="What that is measured in: margin, or probabilities, in log-odds.")
 
 
 class IndexReply(_Reply):
@@ -307,6 +308,8 @@ class IndexReply(_Reply):
     embedder: str
     dimension: int
     description: str
+    licence: str
+    risks: list[float] = Field(description="Risks that max_risk can promise, falling; none where none is certified.")
     pipeline: str
     version: str
     defaults: Defaults

@@ -52,6 +52,7 @@ class Scripted:
 
     def __init__(self, loaded: Loaded) -> None:
         self.retriever, self.name = loaded.pipeline.retriever, "scripted"
+        self.calibration = SimpleNamespace(threshold_of="margin", risks=(SimpleNamespace(risk=0.5),))
         recipe = loaded.pipeline.reader.recipe
         self.reader, self.null_threshold = SimpleNamespace(check_question=len, recipe=recipe, batch_tokens=512), 0.0
 
@@ -272,3 +273,39 @@ def test_the_description_shows_every_address(page: Served, browser: Any) -> None
     until(lambda: "/v1/retrieve" in browser.page_source)
     shown = {one.text for one in browser.find_elements("css selector", "#operations summary code:not(.method)")}
     assert shown == set(page.get("/openapi.json").json()["paths"])
+
+
+def test_only_certified_risks_are_offered(open_page: Any) -> None:
+    shown = [one.text for one in open_page.find_elements("css selector", "#abstain option")]
+    assert shown == ["say so", "answer anyway", "risk at most 50 %"]
+
+
+def test_the_way_to_the_answers_keeps_them(open_page: Any) -> None:
+    ask(open_page, "who came?")
+    find(open_page, ".skip").send_keys(ENTER)
+    assert open_page.switch_to.active_element.get_attribute("id") == "results"
+    assert len(cards(open_page)) == 3
+
+
+def test_options_ask_nothing_before_a_question_was_asked(open_page: Any) -> None:
+    find(open_page, "#question").send_keys("half a ques")
+    find(open_page, "#abstain").send_keys(ARROW_DOWN)
+    assert "asked" not in (find(open_page, "body").get_attribute("class") or "")
+    assert not cards(open_page)
+
+
+def test_the_last_answer_lets_the_page_scroll(open_page: Any) -> None:
+    ask(open_page, "who came?")
+    cards(open_page)[2].send_keys(ARROW_DOWN)
+    pressed = "new KeyboardEvent('keydown', {key: 'ArrowDown', bubbles: true, cancelable: true})"
+    kept = f"return !document.activeElement.dispatchEvent({pressed})"
+    assert open_page.switch_to.active_element == cards(open_page)[2]
+    assert open_page.execute_script(kept) is False
+
+
+def test_the_start_page_shows_nothing_of_the_last_answer(open_page: Any) -> None:
+    ask(open_page, "who came?")
+    until(lambda: "request" in text(open_page, "#footer"))
+    open_page.back()
+    until(lambda: not cards(open_page))
+    assert "request" not in text(open_page, "#footer")

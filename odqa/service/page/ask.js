@@ -7,7 +7,7 @@ const $ = (id) => document.getElementById(id);
 const form = $("form"), question = $("question"), topK = $("top-k"), abstain = $("abstain");
 const status = $("status"), results = $("results");
 
-let running = null;
+let running = null, licence = "";
 
 function element(name, text, classes = "") {
   const made = document.createElement(name);
@@ -48,7 +48,8 @@ async function call(path, options = {}) {
 }
 
 function wanted() {
-  const body = { question: question.value.trim(), top_k: Number(topK.value), n_best: 5 };
+  const chosen = sessionStorage.getItem("top-k");
+  const body = { question: question.value.trim(), n_best: 5, ...(chosen ? { top_k: Number(chosen) } : {}) };
   const risk = Number(abstain.value);
   return Number.isNaN(risk) ? { ...body, abstain: abstain.value } : { ...body, max_risk: risk };
 }
@@ -76,10 +77,16 @@ async function ask() {
 
 function fail(error) {
   results.replaceChildren();
+  document.title = "odqa";
+  below();
   const asksKey = error instanceof Refused && error.status === 401;
   $("key-form").hidden = !asksKey;
   tell(error instanceof Refused ? error.message : "The service can't be reached. Is it still running?", true);
   if (asksKey) $("key").focus();
+}
+
+function below(...parts) {
+  $("footer").textContent = [...parts, licence].filter(Boolean).join(" · ");
 }
 
 function tell(text, failed = false) {
@@ -95,8 +102,7 @@ function show(found, seconds) {
   if (found.passages.length) stages.push(`${found.passages_read} of ${plural(found.passages.length, "passage")} read`);
   const outcome = found.no_answer ? "No answer" : plural(found.answers.length, "answer");
   tell(`${outcome} in ${plural(found.passages.length, "passage")} · ${seconds.toFixed(seconds < 10 ? 2 : 0)} s`);
-  $("footer").textContent =
-    `${stages.join(" · ")} · ${found.index}, generation ${found.generation} · ${found.pipeline} · request ${found.request_id}`;
+  below(...stages, `${found.index}, generation ${found.generation}`, found.pipeline, `request ${found.request_id}`);
 }
 
 function milliseconds(seconds) {
@@ -211,9 +217,12 @@ function remember(asked) {
 }
 
 function begin() {
+  running?.abort();
   document.body.classList.remove("asked", "busy");
   document.title = "odqa";
   results.replaceChildren();
+  results.removeAttribute("aria-busy");
+  below();
   tell("");
   const asked = recent();
   $("recent").hidden = !asked.length;
@@ -232,6 +241,10 @@ function submit() {
   ask();
 }
 
+function again() {
+  if (document.body.classList.contains("asked")) submit();
+}
+
 function fromAddress() {
   const asked = new URLSearchParams(location.hash.slice(1)).get("q");
   question.value = asked ?? "";
@@ -247,9 +260,21 @@ async function about() {
     topK.max = Math.min(50, index.limits.top_k);
     topK.value = sessionStorage.getItem("top-k") ?? index.defaults.top_k;
     counted();
+    promise(index.risks);
+    licence = index.licence;
+    if (!document.body.classList.contains("asked")) below();
   } catch (error) {
     if (error instanceof Refused && error.status === 503) setTimeout(about, 1000);
     else if (!document.body.classList.contains("asked")) fail(error);
+  }
+}
+
+function promise(risks) {
+  abstain.querySelectorAll(".risk").forEach((one) => one.remove());
+  for (const risk of risks) {
+    const option = element("option", `risk at most ${Math.round(100 * risk)} %`, "risk");
+    option.value = risk;
+    abstain.append(option);
   }
 }
 
@@ -259,10 +284,10 @@ function counted() {
 
 function move(step) {
   const cards = [...results.querySelectorAll(".result")];
-  if (!cards.length) return false;
   const at = cards.indexOf(document.activeElement.closest?.(".result"));
+  if (at + step >= cards.length) return false;
   if (at + step < 0) question.focus();
-  else cards[Math.min(at + step, cards.length - 1)].focus();
+  else cards[at + step].focus();
   return true;
 }
 
@@ -287,9 +312,13 @@ form.addEventListener("submit", (event) => {
 topK.addEventListener("input", counted);
 topK.addEventListener("change", () => {
   sessionStorage.setItem("top-k", topK.value);
-  ask();
+  again();
 });
-abstain.addEventListener("change", ask);
+abstain.addEventListener("change", again);
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  results.focus();
+});
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem("key", $("key").value);
@@ -301,6 +330,7 @@ $("key-form").addEventListener("submit", (event) => {
 });
 addEventListener("popstate", fromAddress);
 
+topK.value = sessionStorage.getItem("top-k") ?? topK.value;
 counted();
 about();
 fromAddress();

@@ -57,7 +57,7 @@ function folded(id, ...heading) {
 }
 
 function example(path, method, schema) {
-  const url = new URL(`.${path}`, location.href.replace(/docs.*$/, ""));
+  const url = decodeURI(new URL(`.${path}`, location.href));
   const body = schema?.example ?? schema?.examples?.[0];
   const data = body ? ` \\\n  -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify(body)}'` : "";
   return element("pre", `curl${method === "get" ? "" : ` -X ${method.toUpperCase()}`} ${url}${data}`);
