@@ -261,7 +261,7 @@ async function about() {
     topK.value = sessionStorage.getItem("top-k") ?? index.defaults.top_k;
     counted();
     promise(index.risks);
-    licence = index.licence;
+    licence = index.licence && `Documents: ${index.licence}`;
     if (!document.body.classList.contains("asked")) below();
   } catch (error) {
     if (error instanceof Refused && error.status === 503) setTimeout(about, 1000);
