@@ -10,7 +10,7 @@ import pytest
 
 from odqa.service.host import Loaded
 from odqa.types import Result
-from tests.service.server import ASK, Served
+from tests.service.server import ASK, Served, until
 
 QUESTIONS = ["who led the normans?", "what is the capital of poland?", "what drives the piston?"]
 OPTIONS: dict[str, Any] = {"n_best": 20, "abstain": "never", "top_k": 4}
@@ -110,6 +110,7 @@ def measures(served: Served) -> dict[str, float]:
 def test_the_log_has_the_request_but_not_the_question(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "odqa.service"):
         served.post(ASK, {"question": QUESTIONS[0]}, headers={"X-Request-ID": "mine-1"})
+        until(lambda: any(record.fields.get("request_id") == "mine-1" for record in caplog.records))
     fields = next(record.fields for record in caplog.records if record.fields.get("request_id") == "mine-1")
     assert (fields["path"], fields["status"], fields["questions"]) == (ASK, 200, 1)
     assert QUESTIONS[0] not in str([record.fields for record in caplog.records])
