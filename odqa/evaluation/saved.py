@@ -89,4 +89,5 @@ def _answered(row: Mapping[str, Any]) -> Answered:
 
 
 def _found(row: Mapping[str, Any]) -> Found:
-    return Found(Best(**row["best"]) if row["best"] else None, row["gold_rank"], row["passages"])
+    best, instead = (Best(**row[name]) if row[name] else None for name in ("best", "instead"))
+    return Found(best, row["gold_rank"], row["passages"], instead)

@@ -14,13 +14,13 @@ import pytest
 from odqa.embedder import Embedder
 from odqa.errors import ConfigError, DataError
 from odqa.evaluation import answers, losses, squad
-from odqa.evaluation.answers import Best, Found
+from odqa.evaluation.answers import Answered, Best, Found
 from odqa.evaluation.dataset import GoldAnswer, Question
 from odqa.evaluation.losses import Case, Loss, loss
 from odqa.evaluation.outcomes import Outcome
 from odqa.evaluation.pipeline import PipelineReport, evaluate_pipeline
 from odqa.evaluation.pipeline_report import evaluate_to_folder, rendered
-from odqa.evaluation.saved import FILE
+from odqa.evaluation.saved import FILE, Saved
 from odqa.index import Index
 from odqa.pipeline import Pipeline
 from odqa.reader import Choice, Reader, rank
@@ -303,3 +303,12 @@ def test_what_is_given_makes_the_tuned_scores(asked: Pipeline, questions: list[Q
     assert {key: made_report.depths[5].scores[key] for key in MAIN} == squad.evaluate(questions, given)
     assert json.loads(rendered(made_report)["predictions.json"]) == given
     assert sum(made_report.depths[5].losses.values()) == len(questions)
+
+
+def test_what_is_given_instead_survives_a_kill(tmp_path: Path) -> None:
+    found = [answers._found(*two_hits(*margins)) for margins in ((-1.0, 2.5), (1.0, 2.5), (-1.0,))]
+    written = [Answered(f"q{row}", {5: one}, None, {"read": 1.0}) for row, one in enumerate(found)]
+    saved = Saved(tmp_path, {"top_k": 5})
+    saved.begin(written)
+    assert Saved(tmp_path, {"top_k": 5}).resume(["q0", "q1", "q2"], 32) == written
+    assert [one.at[5].instead is not None for one in written] == [True, False, False]
