@@ -169,8 +169,9 @@ def evaluate_pipeline(
     answered = _answer_all(pipeline, asked, depths, saved)
     threshold = pipeline.null_threshold
     cases = {top_k: _cases(asked, answered, top_k) for top_k in depths}
-    given = _given(cases[max(depths)])
-    outcomes = [case.outcome for case in given]
+    given = {top_k: _given(cases[top_k]) for top_k in depths}
+    deepest = given[max(depths)]
+    outcomes = [case.outcome for case in deepest]
     seconds = _seconds(answered)
     return PipelineReport(
         report=report_name(KIND),
@@ -179,11 +180,11 @@ def evaluate_pipeline(
         retriever=pipeline.retriever.recipe.model_dump(mode="json"),
         by_answer=sum(not question.document_id for question in asked),
         threshold_of=pipeline.calibration.threshold_of if pipeline.calibration else "margin",
-        depths={top_k: _depth(top_k, cases[top_k], threshold, seed) for top_k in depths},
+        depths={top_k: _depth(top_k, cases[top_k], given[top_k], threshold, seed) for top_k in depths},
         gold=_gold(asked, answered, pipeline.reader.null_threshold, seed),
         articles=summary.articles(outcomes, threshold),
-        examples=losses.examples(given, threshold, seed=seed),
-        audit=losses.audit(given, threshold),
+        examples=losses.examples(deepest, threshold, seed=seed),
+        audit=losses.audit(deepest, threshold),
         provenance=provenance(
             pipeline.reader.recipe,
             data,
@@ -243,10 +244,9 @@ def _given(cases: Sequence[Case]) -> list[Case]:
     return _scored([case.outcome.question for case in cases], [replace(c.found, best=c.found.given) for c in cases])
 
 
-def _depth(top_k: int, cases: Sequence[Case], threshold: float, seed: int) -> Depth:
-    outcomes = [case.outcome for case in cases]
-    given = _given(cases)
-    tuned = thresholds.operating_point([case.outcome for case in given], threshold, seed=seed)
+def _depth(top_k: int, cases: Sequence[Case], given: Sequence[Case], threshold: float, seed: int) -> Depth:
+    outcomes, kept = [case.outcome for case in cases], [case.outcome for case in given]
+    tuned = thresholds.operating_point(kept, threshold, seed=seed)
     right = [0.0 if outcome.question.is_impossible else outcome.exact for outcome in outcomes]
     probabilities = [case.found.best.probability if case.found.best else 0.0 for case in cases]
     margins = [case.found.best.margin if case.found.best else float("-inf") for case in cases]
@@ -257,10 +257,7 @@ def _depth(top_k: int, cases: Sequence[Case], threshold: float, seed: int) -> De
         retrieved=_retrieved(cases),
         scores={**thresholds.official_scores(outcomes, threshold), **tuned.scores},
         thresholds={**thresholds.side_by_side(outcomes, threshold, seed=seed), "tuned": tuned},
-        rouge=replace(
-            summary.rouge_report(outcomes, threshold),
-            abstaining=summary.rouge_report([case.outcome for case in given], threshold).abstaining,
-        ),
+        rouge=summary.rouge_report(outcomes, threshold, given=kept),
         losses=losses.counts(given, threshold),
         reliability=reliability(probabilities, right),
         risk={"probability": by_probability, "margin": risk_coverage(margins, right)},

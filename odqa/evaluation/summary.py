@@ -52,11 +52,11 @@ class QuestionScores:
     f1: tuple[float, ...]
 
 
-def rouge_report(found: Sequence[Outcome], threshold: float) -> RougeReport:
-    """ROUGE under a null threshold, and forced."""
+def rouge_report(found: Sequence[Outcome], threshold: float, *, given: Sequence[Outcome] | None = None) -> RougeReport:
+    """ROUGE under a null threshold, of what is `given` there where that is said, and forced."""
     questions = [outcome.question for outcome in found]
     return RougeReport(
-        abstaining=rouge.evaluate(questions, thresholds.abstaining(found, threshold)),
+        abstaining=rouge.evaluate(questions, thresholds.abstaining(found if given is None else given, threshold)),
         forced=rouge.evaluate(questions, thresholds.forced(found)),
     )
 
