@@ -91,7 +91,8 @@ class TrainingRecipe(_Table):
     `layer_decay` multiplies the rate once for each layer below the head (1: the same rate everywhere);
     `average_decay` keeps a moving average of the weights (0: none). `backtranslated_share` of the questions about
     back-translated text take part, and `backtranslated_weight` weighs their loss; `negative_share` of the answerable
-    questions are also paired with another passage of their article, where they have no answer. `dropout` replaces all
+    questions are also paired with another passage of their article, where they have no answer, and `swapped_share` of
+    those about other text also asked with a name or number changed, so that they have none. `dropout` replaces all
     rates of the base model's own; 0 makes training on a CPU faster by half, mostly thanks to `attention_dropout = 0`.
     `freeze_embeddings` leaves the word embeddings as they are, `freeze_layers` so many layers above them.
     """
@@ -121,6 +122,7 @@ class TrainingRecipe(_Table):
     backtranslated_share: Share = 1.0
     backtranslated_weight: Share = 1.0
     negative_share: Share = 0.0
+    swapped_share: Share = 0.0
 
     @model_validator(mode="after")
     def _one_warmup(self) -> TrainingRecipe:
@@ -145,9 +147,11 @@ class Negatives(StrEnum):
 
 
 class RetrieverTrainingRecipe(_Table):
-    """How the embedder is trained, on one device. `batch_size` is in questions, each about another passage.
+    """How the embedder is trained, on one device. `batch_size` is in passages, each with `questions` asked about it.
 
-    A question is to tell its passage from all others of its batch: their cosines, times `scale`, go into a softmax.
+    A question is to tell its passage from all others of its batch: the scores that the pipeline ranks by, times
+    `scale`, go into a softmax. A passage with more than `questions` comes more than once in an epoch (0: all stand
+    together). Passages come in groups of `group_size` of one article, which are the hardest to tell apart.
     `hard_negatives` for each question (0: none) are the best passages that `negatives_from` finds and that hold none
     of its answers. Texts are cut after `max_length` tokens in training, where None after as many as the model reads.
     `evaluations` on held-out articles are spread evenly, the best one's weights are kept, and `patience` of them in a
@@ -165,6 +169,8 @@ class RetrieverTrainingRecipe(_Table):
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     seed: Annotated[int, Field(ge=0)] = 42
     scale: Annotated[float, Field(gt=0)] = 20.0
+    questions: Annotated[int, Field(ge=0)] = 1
+    group_size: Positive = 1
     hard_negatives: Annotated[int, Field(ge=0)] = 1
     negatives_from: Annotated[Negatives, Field(strict=False)] = Negatives.BOTH
     max_length: Positive | None = None

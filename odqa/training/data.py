@@ -17,6 +17,7 @@ from odqa.evaluation.dataset import Question
 from odqa.models import file_sha256
 from odqa.recipes import RetrieverTrainingRecipe, TrainingRecipe
 from odqa.text import normalize_answer
+from odqa.training.swaps import swapped
 
 SELECT, CALIBRATE = "select", "calibrate"
 HELD_OUT_SHARE = 0.05
@@ -96,7 +97,7 @@ def examples(questions: Sequence[Question], recipe: TrainingRecipe) -> list[Exam
         Example(question.id, question.question, question.context, _span(question), weight)
         for question, weight in weighted
         if weight > 0
-    ] + list(_negatives(questions, recipe))
+    ] + [*_negatives(questions, recipe), *_swapped(questions, recipe)]
 
 
 def thinned(questions: Sequence[Question], recipe: TrainingRecipe | RetrieverTrainingRecipe) -> Sequence[Question]:
@@ -138,6 +139,15 @@ def _negatives(questions: Sequence[Question], recipe: TrainingRecipe) -> Iterato
         if others and question.title:
             context = others[rng.integers(len(others))]
             yield Example(f"{question.id}-negative", question.question, context, None, _weight(question, recipe))
+
+
+def _swapped(questions: Sequence[Question], recipe: TrainingRecipe) -> Iterator[Example]:
+    """Answerable questions about original text that ask for something else, which their passage doesn't say."""
+    rng = np.random.default_rng([recipe.seed, 3])
+    answerable = [question for question in questions if question.answers and not _is_translated(question)]
+    for row in rng.permutation(len(answerable))[: round(recipe.swapped_share * len(answerable))]:
+        if text := swapped(answerable[row], rng):
+            yield Example(f"{answerable[row].id}-swapped", text, answerable[row].context, None)
 
 
 def lacks_answer(words: str, question: Question) -> bool:
