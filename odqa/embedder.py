@@ -84,6 +84,19 @@ class Embedder:
         return vectors[rows], [parts[row] for row in rows]
 
 
+def sentence_numbers(text: str, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of each token's sentence in `text`, int64 (tokens,), from `offsets`, int64 (tokens, 2).
+
+    It is -1 where the sentence has too few tokens to be embedded, and for tokens without characters of the text, as
+    special ones are.
+    """
+    real = (offsets[:, 0] >= 0) & (offsets[:, 1] > offsets[:, 0])
+    begins = [begin for begin, _ in sentences(text)]
+    numbers = np.searchsorted(begins, offsets[:, 0], side="right") - 1
+    counts = np.bincount(numbers[real], minlength=len(begins))
+    return np.where(real & np.isin(numbers, np.flatnonzero(counts >= _SENTENCE_TOKENS)), numbers, -1)
+
+
 class _Encoder(Protocol):
     dimension: int
     max_length: int
@@ -158,14 +171,11 @@ class _Pooled:
     def _sentences(
         self, text: str, offsets: NDArray[np.int64], states: NDArray[np.float32], whole: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Mean states of the tokens of each sentence, scaled to length 1; special tokens have no characters."""
+        """Mean states of the tokens of each sentence, scaled to length 1."""
         if self._recipe.pooling != "mean":
             return whole[None]
-        real = (offsets[:, 0] >= 0) & (offsets[:, 1] > offsets[:, 0])
-        begins = [begin for begin, _ in sentences(text)]
-        owners = np.searchsorted(begins, offsets[real, 0], side="right") - 1
-        members = np.arange(len(begins))[:, None] == owners
-        pooled = members[members.sum(axis=1) >= _SENTENCE_TOKENS].astype(np.float32) @ states[real]
+        numbers = sentence_numbers(text, offsets)
+        pooled = (np.unique(numbers[numbers >= 0])[:, None] == numbers).astype(np.float32) @ states
         found = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
         return found if len(found) else whole[None]
 

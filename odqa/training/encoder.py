@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from odqa import models
+from odqa.embedder import sentence_numbers
 from odqa.errors import ConfigError, ModelError
 from odqa.training.quiet import quiet
 
@@ -74,21 +77,48 @@ def load_encoder(folder: Path, *, dropout: float | None = None) -> Any:
         raise ModelError(f"Can't load an embedder from {folder}: {str(error).splitlines()[0]}") from error
 
 
-def tokenizer_of(model: Any, max_length: int) -> Callable[[Sequence[str], str], Mapping[str, Any]]:
-    """A function from texts and their role, "query" or "document", to the tensors that the model takes."""
+def tokenizer_of(
+    model: Any, max_length: int, *, sentences: bool = False
+) -> Callable[[Sequence[str], str], Mapping[str, Any]]:
+    """A function from texts and their role, "query" or "document", to the tensors that the model takes.
+
+    With `sentences` documents also get their tokens' sentences, int64 (texts, tokens), by number; -1 stands for none.
+    A text without any is a sentence as a whole. Models that don't pool by the mean have no sentences.
+    """
+    sentences = sentences and _pools_sentences(model)
 
     def tokenize(texts: Sequence[str], role: str) -> Mapping[str, Any]:
         prompt = model.prompts.get(role) or ""
+        apart = sentences and role == "document"
         found = model.tokenizer(
             [prompt + text for text in texts],
             padding=True,
             truncation=True,
             max_length=max_length,
             return_tensors="pt",
+            return_offsets_mapping=apart,
         )
+        if apart:
+            offsets = found.pop("offset_mapping") - len(prompt)
+            found["sentences"] = _sentences(texts, offsets, found["attention_mask"])
         return dict(found)
 
     return tokenize
+
+
+def _pools_sentences(model: Any) -> bool:
+    """Whether `Embedder` pools sentences of such a model."""
+    kinds = [type(module).__name__ for module in model]
+    known = kinds[:2] == ["Transformer", "Pooling"] and kinds[2:] in ([], ["Normalize"])
+    return known and model[1].pooling_mode == "mean"
+
+
+def _sentences(texts: Sequence[str], offsets: Any, mask: Any) -> Any:
+    import torch
+
+    numbers = torch.from_numpy(np.stack([sentence_numbers(*one) for one in zip(texts, offsets.numpy(), strict=True)]))
+    whole = (numbers < 0).all(dim=1, keepdim=True)
+    return torch.where(whole, mask - 1, numbers)
 
 
 def write_encoder(folder: Path, base: Encoder, weights: Mapping[str, Any], *, half: bool = False) -> None:

@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odqa import progress
-from odqa.corpus.squad import shown_title
 from odqa.embedder import Embedder
 from odqa.evaluation.dataset import Question
-from odqa.index.terms import Analyzer, Bm25, searched_text
 from odqa.recipes import Negatives, RetrieverTrainingRecipe, TermsCard
 from odqa.text import normalize_answer
 from odqa.training.data import lacks_answer
-from odqa.training.pairs import Pairs
+from odqa.training.pairs import Pairs, bm25
 
 DEPTH = 50
 """Passages of each ranking that are looked at; a question with fewer negatives among them has fewer."""
@@ -77,10 +75,9 @@ def _rankings(pairs: Pairs, recipe: RetrieverTrainingRecipe, terms: TermsCard) -
 
 
 def _by_terms(pairs: Pairs, terms: TermsCard) -> Iterator[list[int]]:
-    texts = [searched_text(shown_title(one.title), one.context) for one in pairs.passages]
-    bm25 = Bm25([Analyzer(terms).postings(texts)], terms)
+    index = bm25(pairs, terms)
     for one in pairs.questions:
-        search = bm25.search(one.question)
+        search = index.search(one.question)
         rows = search.largest(DEPTH)
         yield rows[_best(search.scores(rows))].tolist()
 

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from odqa.corpus.squad import shown_title
 from odqa.errors import DataError
 from odqa.evaluation.dataset import Question
+from odqa.index.terms import Analyzer, Bm25, searched_text
+from odqa.recipes import RetrieverTrainingRecipe, TermsCard
 
-_CHUNK = 32
-"""Passages of like length that go through the model together, so that little is padding."""
+_PART = 16
+"""Texts of like length that go through the model together, so that little is padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,37 +65,53 @@ def pair(questions: Sequence[Question]) -> Pairs:
     return Pairs(questions, passages, np.array([places[one.context] for one in questions], np.int32))
 
 
+def bm25(pairs: Pairs, card: TermsCard) -> Bm25:
+    """BM25 over the passages, by their numbers."""
+    texts = [searched_text(shown_title(one.title), one.context) for one in pairs.passages]
+    return Bm25([Analyzer(card).postings(texts)], card)
+
+
 @dataclass(slots=True)
 class Batches:
     """The batches of one epoch: a function of the seed and `epoch` alone, so that a resumed run goes on.
 
-    Each pair stands in one batch, no batch holds two questions about the same passage, and sizes differ by one at
-    most. There are more batches than `batch_size` asks for where one passage has more questions than that.
+    Each pair stands in one batch. A batch holds `batch_size` passages, the last one what is left, each with as many of
+    its questions as the recipe says; those of one group are of one article and stand side by side.
     """
 
-    gold: NDArray[np.int32]
-    batch_size: int
-    seed: int
+    pairs: Pairs
+    recipe: RetrieverTrainingRecipe
     epoch: int = 0
     drop_last: bool = False
 
     def __len__(self) -> int:
         """How many batches there are."""
-        return max(math.ceil(len(self.gold) / self.batch_size), int(np.bincount(self.gold).max()))
+        counts = np.bincount(self.pairs.gold)
+        return math.ceil(int(np.ceil(counts / (self.recipe.questions or max(counts))).sum()) / self.recipe.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Rows of the pairs in each batch."""
-        rng = np.random.default_rng([self.seed, 0, self.epoch])
-        order = np.argsort(self.gold, kind="stable")
-        groups = np.split(order, np.flatnonzero(np.diff(self.gold[order])) + 1)
-        filled = np.zeros(len(self))
-        places = np.empty(len(self.gold), np.int64)
-        for group in (groups[number] for number in rng.permutation(len(groups))):
-            emptiest = np.argsort(filled + rng.random(len(filled)))[: len(group)]
-            places[rng.permutation(group)] = emptiest
-            filled[emptiest] += 1
-        batches = np.split(np.argsort(places, kind="stable"), np.cumsum(filled[:-1], dtype=np.int64))
-        return iter([batch.tolist() for batch in batches])
+        rng = np.random.default_rng([self.recipe.seed, 0, self.epoch])
+        units = self._units(rng)
+        articles = np.unique([one.title for one in self.pairs.passages], return_inverse=True)[1]
+        mixed = rng.permutation(len(units))
+        groups = _cut(mixed, articles[[self.pairs.gold[units[number][0]] for number in mixed]], self.recipe.group_size)
+        order = np.concatenate([groups[number] for number in rng.permutation(len(groups))])
+        for begin in range(0, len(order), self.recipe.batch_size):
+            batch = order[begin : begin + self.recipe.batch_size]
+            yield np.concatenate([units[number] for number in batch]).tolist()
+
+    def _units(self, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+        """Rows of questions about the same passage that come together."""
+        mixed = rng.permutation(len(self.pairs))
+        return _cut(mixed, self.pairs.gold[mixed], self.recipe.questions or len(self.pairs))
+
+
+def _cut(items: NDArray[np.int64], owners: NDArray[np.integer], size: int) -> list[NDArray[np.int64]]:
+    """The items of each owner, in their order, in pieces of `size` at most."""
+    order = np.argsort(owners, kind="stable")
+    groups = np.split(items[order], np.flatnonzero(np.diff(owners[order])) + 1)
+    return [group[begin : begin + size] for group in groups for begin in range(0, len(group), size)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,30 +121,42 @@ class Collator:
     Attributes:
         pairs: What to take them from.
         negatives: int32 (questions, negatives), hard negatives by passage; -1 stands for none.
-        tokenize: From texts and their role, "query" or "document", to tensors by name, as the model takes them.
+        tokenize: From texts and their role, "query" or "document", to tensors by name, as the loss takes them.
+        terms: From a question and numbers of passages to what the terms add to each one's score.
     """
 
     pairs: Pairs
     negatives: NDArray[np.int32]
     tokenize: Callable[[Sequence[str], str], Mapping[str, Any]]
+    terms: Callable[[str, NDArray[np.int64]], NDArray[np.float64]]
 
     def __call__(self, rows: Sequence[int]) -> dict[str, Any]:
-        """`question_*`, `passages0_*`, `passages1_*`... and, as `label`, each question's place among all passages.
+        """`questions0_*`, `questions1_*`... `passages0_*`... and, as `label`, the place of each question's passage.
+
+        Both are sorted by length and go in parts, so that little is padding. `questions0_terms`, float (questions,
+        passages), is what the terms add to the score of each passage.
 
         Each passage of the batch stands there once, whoever brought it: one question's hard negative may be
         another's gold passage, and is never held against the latter.
         """
         import torch
 
-        gold, hard = self.pairs.gold[list(rows)], self.negatives[list(rows)]
-        numbers = np.unique(np.concatenate([gold, hard[hard >= 0]]))
-        texts = [self.pairs.passages[number].context for number in numbers]
-        order = np.argsort([-len(text) for text in texts], kind="stable")
-        places = np.empty(len(order), np.int64)
-        places[order] = np.arange(len(order))
-        asked = self.tokenize([self.pairs.questions[row].question for row in rows], "query")
-        batch = {f"question_{name}": tensor for name, tensor in asked.items()}
-        for number, begin in enumerate(range(0, len(order), _CHUNK)):
-            chunk = self.tokenize([texts[place] for place in order[begin : begin + _CHUNK]], "document")
-            batch |= {f"passages{number}_{name}": tensor for name, tensor in chunk.items()}
-        return batch | {"label": torch.from_numpy(places[np.searchsorted(numbers, gold)])}
+        rows = sorted(rows, key=lambda row: -len(self.pairs.questions[row].question))
+        gold, hard = self.pairs.gold[rows], self.negatives[rows]
+        named = set(gold.tolist()) | set(hard[hard >= 0].tolist())
+        numbers = np.array(sorted(named, key=lambda number: (-len(self.pairs.passages[number].context), number)))
+        questions = [self.pairs.questions[row].question for row in rows]
+        terms = torch.from_numpy(np.stack([self.terms(question, numbers) for question in questions]).astype(np.float32))
+        batch = self._parts("questions", questions, terms=terms)
+        batch |= self._parts("passages", [self.pairs.passages[number].context for number in numbers])
+        return batch | {"label": torch.from_numpy(np.argmax(gold[:, None] == numbers, axis=1))}
+
+    def _parts(self, name: str, texts: Sequence[str], **columns: Any) -> dict[str, Any]:
+        """Tokens of the texts in parts, and the rows of each column that belong to them."""
+        role = "query" if name == "questions" else "document"
+        batch: dict[str, Any] = {}
+        for number, begin in enumerate(range(0, len(texts), _PART)):
+            part = slice(begin, begin + _PART)
+            tensors = {**self.tokenize(texts[part], role), **{key: column[part] for key, column in columns.items()}}
+            batch |= {f"{name}{number}_{key}": tensor for key, tensor in tensors.items()}
+        return batch

@@ -12,23 +12,29 @@ from odqa.embedder import Embedder
 from odqa.evaluation.dataset import Question
 from odqa.evaluation.ranking import CUTS, Ranking, evaluate
 from odqa.index.terms import Analyzer, Bm25, searched_text
-from odqa.recipes import Mode, RetrieverRecipe, TermsCard
+from odqa.recipes import Card, Mode, RetrieverRecipe
 
 MEASURES = ("recall@1", "recall@10", "mrr@100")
 CHOOSES = "fused_mrr@100"
 """The figure that chooses the checkpoint."""
 
 
+def terms_weight(recipe: RetrieverRecipe) -> float:
+    """What BM25 is multiplied by in a pipeline's score."""
+    return 0.0 if recipe.mode is Mode.DENSE else recipe.sparse_weight
+
+
 class Haystack:
     """Held-out paragraphs, ranked for a question by cosine and by the sum that the recipe's pipeline ranks by."""
 
-    def __init__(self, questions: Sequence[Question], recipe: RetrieverRecipe, terms: TermsCard) -> None:
-        """Take the distinct paragraphs of the questions."""
+    def __init__(self, questions: Sequence[Question], recipe: RetrieverRecipe, card: Card) -> None:
+        """Take the distinct paragraphs of the questions, as an index with this card holds them."""
         self._rows = {text: row for row, text in enumerate(dict.fromkeys(one.context for one in questions))}
         self._recipe = recipe
+        self._sentences = card.sentences
         titles = {one.context: shown_title(one.title) for one in questions}
         texts = [searched_text(titles[text], text) for text in self._rows]
-        self._bm25 = Bm25([Analyzer(terms).postings(texts)], terms)
+        self._bm25 = Bm25([Analyzer(card.terms).postings(texts)], card.terms)
 
     def __len__(self) -> int:
         """How many paragraphs there are."""
@@ -42,15 +48,16 @@ class Haystack:
         return {f"{side}_{name}": found[side][name] for side in found for name in MEASURES}
 
     def _dense(self, embedder: Embedder, questions: Sequence[str]) -> NDArray[np.float32]:
-        """The cosine of each question and the best sentence of each paragraph, as an index scores them."""
+        """The cosine of each question and each paragraph, or its best sentence, as the index scores them."""
+        if not self._sentences:
+            return embedder.embed_questions(questions) @ embedder.embed_passages(list(self._rows)).T
         _, sentences = embedder.embed_sentences(list(self._rows))
         begins = np.cumsum([0, *(len(one) for one in sentences[:-1])])
         return np.maximum.reduceat(embedder.embed_questions(questions) @ np.concatenate(sentences).T, begins, axis=1)
 
     def _fused(self, dense: NDArray[np.float32], questions: Sequence[Question]) -> NDArray[np.float64]:
-        weight = 0.0 if self._recipe.mode is Mode.DENSE else self._recipe.sparse_weight
         sparse = np.stack([self._share(one.question) for one in questions])
-        return self._recipe.dense_weight * dense + weight * sparse
+        return self._recipe.dense_weight * dense + terms_weight(self._recipe) * sparse
 
     def _share(self, question: str) -> NDArray[np.float64]:
         """BM25 of all paragraphs."""

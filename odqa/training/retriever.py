@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from odqa import models, progress, recipes
 from odqa.embedder import Embedder
 from odqa.errors import ConfigError
-from odqa.recipes import Mode, RetrieverRecipe, RetrieverTrainingRecipe, TermsCard
+from odqa.recipes import Card, Mode, RetrieverRecipe, RetrieverTrainingRecipe
 from odqa.training import checkpoints, retriever_card, run
 from odqa.training.data import TrainingData, load, thinned
 from odqa.training.encoder import Encoder, load_encoder, open_encoder, tokenizer_of, write_encoder
 from odqa.training.negatives import mine
-from odqa.training.pairs import Batches, Collator, Pairs, pair
+from odqa.training.pairs import Batches, Collator, Pairs, bm25, pair
 from odqa.training.plan import Plan, check_precision, retriever_plan
 from odqa.training.provenance import Provenance, provenance
 from odqa.training.quiet import quiet
-from odqa.training.retrieval import CHOOSES, Haystack
+from odqa.training.retrieval import CHOOSES, Haystack, terms_weight
 from odqa.training.retriever_card import TrainedRetriever
 from odqa.training.run import RunFolder
 
@@ -42,7 +42,7 @@ class _Job:
     instead: Mapping[str, str | int | None]
     recipe: RetrieverTrainingRecipe
     search: RetrieverRecipe
-    terms: TermsCard
+    card: Card
     base: Encoder
     data: TrainingData
     pairs: Pairs
@@ -70,8 +70,8 @@ def train_retriever(
     `out/run.json`, `out/negatives.npy` and `out/checkpoints`. It runs on one device.
 
     Args:
-        pipeline: A recipe's name or `.toml` file; it needs a `[retriever_training]` table. The terms and weights of
-            the fused search are those of its `[retriever]` and of its index's card, where that is a built-in one.
+        pipeline: A recipe's name or `.toml` file; it needs a `[retriever_training]` table. What is learnt is the
+            score of its `[retriever]`, over terms and sentences as its index's card has them, where that is built in.
         data: Question files in SQuAD form, as `odqa.evaluation.dataset.load` takes them.
         out: The run's folder, new or empty.
         base: A model to begin from in place of the recipe's, such as a trained one that is to learn from more data.
@@ -122,11 +122,11 @@ def _prepare(
     base = open_encoder(recipe.base, recipe.max_length)
     data = load(files, splits=splits)
     pairs = pair(thinned(data.train, recipe))
-    order = Batches(pairs.gold, recipe.batch_size, recipe.seed)
+    order = Batches(pairs, recipe)
     plan = retriever_plan(recipe, len(order))
-    terms = recipes.load_card(whole.index).terms if whole.index in recipes.names("indexes") else TermsCard()
+    card = recipes.load_card(whole.index) if whole.index in recipes.names("indexes") else Card()
     held = replace(data, train=())
-    return _Job(pipeline, instead, recipe, whole.retriever, terms, base, held, pairs, order, plan, folder)
+    return _Job(pipeline, instead, recipe, whole.retriever, card, base, held, pairs, order, plan, folder)
 
 
 def _check_machine(recipe: RetrieverTrainingRecipe) -> None:
@@ -144,7 +144,8 @@ def _identity(job: _Job) -> dict[str, object]:
     searched = job.search.model_dump(mode="json", include={"mode", "dense_weight", "sparse_weight"})
     return {
         "recipe": job.recipe.model_dump(mode="json") | searched,
-        "terms": job.terms.model_dump(),
+        "terms": job.card.terms.model_dump(),
+        "index": {"sentences": job.card.sentences},
         "base": models.fingerprint(job.base.folder),
         "data": {f"file {number}": file.sha256 for number, file in enumerate(job.data.files, 1)},
         "splits": job.data.splits_sha256,
@@ -169,7 +170,8 @@ def _train(job: _Job, *, save_every: int, log_every: int) -> None:
             recipe=job.recipe,
             plan=job.plan,
             order=job.order,
-            collator=Collator(job.pairs, negatives, tokenizer_of(model, job.base.max_length)),
+            collator=_collator(job, model, negatives),
+            dense_weight=job.search.dense_weight,
             score=lambda weights: _score(job, haystack, weights),
         )
         trainer.record(job.folder.metrics, tick, after=checkpoint)
@@ -182,10 +184,16 @@ def _negatives(job: _Job) -> NDArray[np.int32]:
     if not path.is_file():
         draft = job.folder.draft(_NEGATIVES)
         with draft.open("wb") as file:
-            np.save(file, mine(job.pairs, job.recipe, job.terms), allow_pickle=False)
+            np.save(file, mine(job.pairs, job.recipe, job.card.terms), allow_pickle=False)
         checkpoints.publish(draft, path)
     found: NDArray[np.int32] = np.load(path, allow_pickle=False)
     return found
+
+
+def _collator(job: _Job, model: Any, negatives: NDArray[np.int32]) -> Collator:
+    tokenize = tokenizer_of(model, job.base.max_length, sentences=job.card.sentences)
+    index, weight = bm25(job.pairs, job.card.terms), terms_weight(job.search)
+    return Collator(job.pairs, negatives, tokenize, lambda asked, rows: weight * index.search(asked).scores(rows))
 
 
 def _model(job: _Job) -> Any:
@@ -215,7 +223,7 @@ def _bar(job: _Job) -> Iterator[progress.Tick]:
 
 def _haystack(job: _Job) -> Haystack:
     held = (*job.data.select, *job.data.calibrate, *job.data.apart)
-    return Haystack(held, job.search, job.terms)
+    return Haystack(held, job.search, job.card)
 
 
 def _score(job: _Job, haystack: Haystack, weights: Mapping[str, Any]) -> dict[str, float]:

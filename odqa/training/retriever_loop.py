@@ -42,6 +42,7 @@ class RetrieverTrainer(ResumableTrainer, SentenceTransformerTrainer):  # type: i
         plan: Plan,
         order: Batches,
         collator: Collator,
+        dense_weight: float,
         score: Score,
     ) -> None:
         """Put the parts together; training begins with `go_on`."""
@@ -52,7 +53,7 @@ class RetrieverTrainer(ResumableTrainer, SentenceTransformerTrainer):  # type: i
             data_collator=collator,
             train_dataset=collator.pairs,
             eval_dataset=collator.pairs,
-            loss=BatchLoss(model, recipe.scale),
+            loss=BatchLoss(model, recipe.scale, dense_weight),
         )
         self.order = order
         self.keep(run, recipe, plan, score)
@@ -74,21 +75,38 @@ class RetrieverTrainer(ResumableTrainer, SentenceTransformerTrainer):  # type: i
 
 
 class BatchLoss(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """Mean over questions of `-log softmax(scale * cosine)` of the own passage among all of the batch.
+    """Mean over questions of `-log softmax(scale * score)` of the own passage among all of the batch.
 
-    Equal to sentence-transformers' MultipleNegativesRankingLoss where no passage stands in a batch twice.
+    The score is the one that the pipeline ranks by: the cosine of the passage, or of its best sentence where the
+    batch says whose tokens are whose, times `dense_weight`, and what its terms add.
 
-    Source: van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding".
+    Source: van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding"; beside BM25: Gao et
+    al. 2021, "Complementing Lexical Retrieval with Semantic Residual Embedding".
     """
 
-    def __init__(self, model: Any, scale: float) -> None:
+    def __init__(self, model: Any, scale: float, dense_weight: float = 1.0) -> None:
         """Train `model`; `scale` is one over the temperature."""
         super().__init__()
         self.model = model
         self.scale = scale
+        self.dense_weight = dense_weight
 
     def forward(self, sentence_features: Sequence[dict[str, Any]], labels: Any) -> Any:
-        """The questions' tokens, then those of all passages in parts; `labels` are the own passages' places."""
-        asked, *parts = (self.model(features)["sentence_embedding"].float() for features in sentence_features)
-        cosines = normalize(asked, dim=-1) @ normalize(torch.cat(parts), dim=-1).T
-        return cross_entropy(self.scale * cosines, labels)
+        """Parts of questions, known by their `terms`, and of passages; `labels` are the own passages' places."""
+        asked = [part for part in sentence_features if "terms" in part]
+        passages = [part for part in sentence_features if "terms" not in part]
+        terms = torch.cat([part.pop("terms") for part in asked])
+        questions = torch.cat([normalize(self.model(part)["sentence_embedding"].float(), dim=-1) for part in asked])
+        cosines = torch.cat([self._cosines(questions, part) for part in passages], dim=1)
+        return cross_entropy(self.scale * (self.dense_weight * cosines + terms), labels)
+
+    def _cosines(self, questions: Any, part: dict[str, Any]) -> Any:
+        """Of each question and the best sentence of each passage, (questions, passages)."""
+        numbers = part.pop("sentences", None)
+        found = self.model(part)
+        if numbers is None:
+            return questions @ normalize(found["sentence_embedding"].float(), dim=-1).T
+        members = numbers[:, None] == torch.arange(int(numbers.max()) + 1, device=numbers.device)[:, None]
+        pooled = normalize(members.float() @ found["token_embeddings"].float(), dim=-1)
+        cosines = torch.einsum("qd,psd->qps", questions, pooled)
+        return cosines.masked_fill(~members.any(dim=-1), -torch.inf).amax(dim=-1)

@@ -19,6 +19,7 @@ from odqa.evaluation.retriever import evaluate_retriever
 from odqa.index import Index
 from odqa.models import file_sha256
 from odqa.recipes import Card, PassageCard, load_pipeline
+from odqa.training.retrieval import Haystack
 from odqa.training.retriever import TrainedRetriever, train_retriever
 from odqa.types import Document
 from tests.cli.helpers import odqa
@@ -97,13 +98,18 @@ def test_the_folder_opens_here_and_in_sentence_transformers_alike(learnt: Learnt
     assert kinds == ["Transformer", "Pooling", "Normalize"]
 
 
-def test_figures_are_those_of_an_index_of_all_held_out_paragraphs(learnt: Learnt) -> None:
+@pytest.mark.parametrize("sentences", [True, False])
+def test_figures_are_those_of_an_index_of_all_held_out_paragraphs(sentences: bool, learnt: Learnt) -> None:
     embedder = Embedder(learnt.trained.folder, device="cpu")
     held = {one.document_id: one.context for one in learnt.questions("Article 5", "Article 6", "Article 7")}
-    card = Card(terms=recipes.load_card("squad2-dev").terms, passages=PassageCard(overlap=4))
+    terms = recipes.load_card("squad2-dev").terms
+    card = Card(terms=terms, passages=PassageCard(overlap=4), sentences=sentences)
     Index.build("held", [Document(name, text) for name, text in held.items()], card=card, embedder=embedder)
     recipe = load_pipeline(str(learnt.folder / "tiny.toml")).retriever
-    for title, figures in (("Article 6", learnt.trained.select), ("Article 7", learnt.trained.calibrate)):
+    haystack = Haystack(learnt.questions("Article 5", "Article 6", "Article 7"), recipe, card)
+    for title, found in (("Article 6", learnt.trained.select), ("Article 7", learnt.trained.calibrate)):
+        figures = haystack.figures(embedder, learnt.questions(title))
+        assert not sentences or figures == pytest.approx(found, abs=1e-6)
         report = evaluate_retriever(Index.open("held"), recipe, learnt.questions(title), embedder=embedder)
         for name, value in figures.items():
             side, measure = name.split("_")
