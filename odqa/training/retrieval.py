@@ -18,6 +18,9 @@ MEASURES = ("recall@1", "recall@10", "mrr@100")
 CHOOSES = "fused_mrr@100"
 """The figure that chooses the checkpoint."""
 
+_WEIGHTS = np.arange(61) / 20
+"""Of BM25, where that of the cosine is 1."""
+
 
 def terms_weight(recipe: RetrieverRecipe) -> float:
     """What BM25 is multiplied by in a pipeline's score."""
@@ -47,6 +50,21 @@ class Haystack:
         found = {side: self._measured(scores, questions) for side, scores in sides.items()}
         return {f"{side}_{name}": found[side][name] for side in found for name in MEASURES}
 
+    def fitted(self, embedder: Embedder, questions: Sequence[Question]) -> dict[str, float]:
+        """What a recipe's `[retriever]` should say beside this embedder, fitted on questions that trained nothing.
+
+        `sparse_weight`, beside a `dense_weight` of 1, is for the mean reciprocal rank of the gold paragraph, and
+        `relevance_slope` and `relevance_intercept` are a logistic regression of whether one of the best is it.
+        """
+        dense = self._dense(embedder, [one.question for one in questions]).astype(np.float64)
+        sparse = self._sparse(questions)
+        gold = np.array([self._rows[one.context] for one in questions])
+        weights = _WEIGHTS[:1] if self._recipe.mode is Mode.DENSE else _WEIGHTS
+        weight = max(weights.tolist(), key=lambda weight: mrr(dense + weight * sparse, gold))
+        slope, intercept = relevance(dense + weight * sparse, gold, self._recipe.top_k)
+        found = {"sparse_weight": weight, "relevance_slope": slope, "relevance_intercept": intercept}
+        return {"dense_weight": 1.0} | {name: round(value, 2) for name, value in found.items()}
+
     def _dense(self, embedder: Embedder, questions: Sequence[str]) -> NDArray[np.float32]:
         """The cosine of each question and each paragraph, or its best sentence, as the index scores them."""
         if not self._sentences:
@@ -56,15 +74,34 @@ class Haystack:
         return np.maximum.reduceat(embedder.embed_questions(questions) @ np.concatenate(sentences).T, begins, axis=1)
 
     def _fused(self, dense: NDArray[np.float32], questions: Sequence[Question]) -> NDArray[np.float64]:
-        sparse = np.stack([self._share(one.question) for one in questions])
-        return self._recipe.dense_weight * dense + terms_weight(self._recipe) * sparse
+        return self._recipe.dense_weight * dense + terms_weight(self._recipe) * self._sparse(questions)
 
-    def _share(self, question: str) -> NDArray[np.float64]:
-        """BM25 of all paragraphs."""
-        return self._bm25.search(question).scores(np.arange(len(self._rows)))
+    def _sparse(self, questions: Sequence[Question]) -> NDArray[np.float64]:
+        """BM25 of each question and each paragraph."""
+        rows = np.arange(len(self._rows))
+        return np.stack([self._bm25.search(one.question).scores(rows) for one in questions])
 
     def _measured(self, scores: NDArray[np.floating], questions: Sequence[Question]) -> Mapping[str, float]:
         texts = list(self._rows)
         orders = np.argsort(-scores, axis=1, kind="stable")[:, : max(CUTS)].tolist()
         pairs = zip(orders, questions, strict=True)
         return evaluate([Ranking([texts[row] for row in order], {one.context}) for order, one in pairs])
+
+
+def mrr(scores: NDArray[np.float64], gold: NDArray[np.int64]) -> float:
+    """Mean reciprocal rank of the paragraphs at `gold`, int64 (questions,), by scores (questions, paragraphs)."""
+    best = np.take_along_axis(scores, gold[:, None], axis=1)
+    return float(np.mean(1 / (1 + (scores > best).sum(axis=1))))
+
+
+def relevance(scores: NDArray[np.float64], gold: NDArray[np.int64], top_k: int) -> tuple[float, float]:
+    """Slope and intercept of the log-odds that one of the `top_k` best is the gold paragraph."""
+    from sklearn.linear_model import LogisticRegression
+
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    found = (best == gold[:, None]).ravel()
+    if found.all() or not found.any():
+        return 0.0, 0.0
+    kept = np.take_along_axis(scores, best, axis=1).reshape(-1, 1)
+    fitted = LogisticRegression(C=1e4, max_iter=2_000).fit(kept, found)
+    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])

@@ -250,7 +250,8 @@ def _finish(job: _Job, made: Provenance, *, half: bool) -> None:
         untrained, embedder = (Embedder(one, device=run.torch_device()) for one in (job.base.folder, draft))
         before = [haystack.figures(untrained, part) for part in parts]
         after = [haystack.figures(embedder, part) for part in parts]
-    trained = TrainedRetriever(job.folder.model, step, len(haystack), *after, *before)
+        fitted = haystack.fitted(embedder, job.data.calibrate)
+    trained = TrainedRetriever(job.folder.model, step, len(haystack), *after, *before, retriever=fitted)
     retriever_card.write_metrics(draft, trained)
     retriever_card.write_card(draft, trained, made)
     checkpoints.publish(draft, job.folder.model)

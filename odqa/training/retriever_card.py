@@ -25,6 +25,7 @@ class TrainedRetriever:
         calibrate: On articles that chose nothing.
         untrained_select: What the base model reaches there.
         untrained_calibrate: Likewise.
+        retriever: What the `[retriever]` table of a recipe that searches with it should say, fitted on `calibrate`.
     """
 
     folder: Path
@@ -34,6 +35,7 @@ class TrainedRetriever:
     calibrate: Mapping[str, float]
     untrained_select: Mapping[str, float]
     untrained_calibrate: Mapping[str, float]
+    retriever: Mapping[str, float]
 
     @property
     def summary(self) -> str:
@@ -65,6 +67,7 @@ def _card(trained: TrainedRetriever, made: Provenance) -> str:
         f"| {name.replace('_', ', ')} | {' | '.join(f'{column[name]:.4f}' for column in columns)} |"
         for name in trained.select
     )
+    settings = "\n".join(f"{name} = {value}" for name, value in trained.retriever.items())
     return f"""---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
@@ -83,6 +86,11 @@ checkpoint and is a little too good; `calibrate` chose nothing. The base model m
 | | select, untrained | select | calibrate, untrained | calibrate |
 |---|---|---|---|---|
 {scores}
+
+For the table `[retriever]` of a recipe that searches with it, fitted on `calibrate`; then run `odqa calibrate`:
+```toml
+{settings}
+```
 
 {TRAINING}
 - {made.steps} steps of {made.effective_batch_size} questions, seed {made.seed}; these weights are those after step \

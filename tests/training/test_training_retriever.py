@@ -18,8 +18,8 @@ from odqa.evaluation import dataset
 from odqa.evaluation.retriever import evaluate_retriever
 from odqa.index import Index
 from odqa.models import file_sha256
-from odqa.recipes import Card, PassageCard, load_pipeline
-from odqa.training.retrieval import Haystack
+from odqa.recipes import Card, Mode, PassageCard, load_pipeline
+from odqa.training.retrieval import Haystack, mrr, relevance
 from odqa.training.retriever import TrainedRetriever, train_retriever
 from odqa.types import Document
 from tests.cli.helpers import odqa
@@ -132,6 +132,37 @@ def test_the_best_step_is_written_and_the_card_says_how(learnt: Learnt) -> None:
     )
     assert f"{trained.select['fused_mrr@100']:.4f}" in card and "among the 24 paragraphs" in card
     assert "`odqa train retriever --pipeline tiny.toml --data train.json --out out --splits splits.json`" in card
+
+
+def test_weights_for_a_recipe_are_fitted_on_calibrate(learnt: Learnt) -> None:
+    fitted, asked = learnt.trained.retriever, learnt.questions("Article 7")
+    whole = load_pipeline(str(learnt.folder / "tiny.toml")).retriever
+    card = Card(terms=recipes.load_card("squad2-dev").terms)
+    embedder = Embedder(learnt.trained.folder, device="cpu")
+    held = learnt.questions("Article 5", "Article 6", "Article 7")
+
+    def reached(weight: float) -> float:
+        changed = whole.model_copy(update={"dense_weight": 1.0, "sparse_weight": weight})
+        return Haystack(held, changed, card).figures(embedder, asked)["fused_mrr@100"]
+
+    best = reached(fitted["sparse_weight"])
+    assert all(best >= reached(weight) for weight in (0.0, 0.25, 0.5, 1.0, 2.0, 3.0))
+    assert fitted["dense_weight"] == 1.0 and fitted["relevance_slope"] > 0 > fitted["relevance_intercept"]
+    table = "\n".join(f"{name} = {value}" for name, value in fitted.items())
+    assert f"```toml\n{table}\n```" in (learnt.trained.folder / "README.md").read_text()
+    dense = Haystack(held, whole.model_copy(update={"mode": Mode.DENSE}), card).fitted(embedder, asked)
+    assert dense["sparse_weight"] == 0.0
+
+
+def test_reciprocal_ranks_and_relevance_worked_by_hand() -> None:
+    scores = np.array([[3.0, 2.0, 1.0, 0.0], [0.0, 1.0, 2.0, 3.0], [1.0, 1.0, 0.0, 0.0]])
+    gold = np.array([0, 1, 1])
+    assert mrr(scores, gold) == pytest.approx((1 + 1 / 3 + 1) / 3)
+    rng = np.random.default_rng(0)
+    found = rng.random(40_000) < 1 / (1 + np.exp(-(4 * (drawn := rng.random(40_000)) - 3)))
+    slope, intercept = relevance(np.stack([drawn, np.full(40_000, -9.0)], axis=1), np.where(found, 0, 1), top_k=1)
+    assert (slope, intercept) == pytest.approx((4, -3), abs=0.15)
+    assert relevance(scores[:1], gold[:1], top_k=1) == (0.0, 0.0)  # nothing to tell apart
 
 
 def test_what_held_out_articles_say_moves_no_weight(base: Path, tmp_path: Path) -> None:
