@@ -245,13 +245,19 @@ def _finish(job: _Job, made: Provenance, *, half: bool) -> None:
     draft = job.folder.draft("model")
     write_encoder(draft, job.base, checkpoints.weights(checkpoints.path_of(job.folder.checkpoints, step)), half=half)
     haystack = _haystack(job)
-    parts = (job.data.select, job.data.calibrate)
+    select, calibrate = job.data.select, job.data.calibrate
     with quiet(), progress.bars(enabled=False):
         untrained, embedder = (Embedder(one, device=run.torch_device()) for one in (job.base.folder, draft))
-        before = [haystack.figures(untrained, part) for part in parts]
-        after = [haystack.figures(embedder, part) for part in parts]
-        fitted = haystack.fitted(embedder, job.data.calibrate)
-    trained = TrainedRetriever(job.folder.model, step, len(haystack), *after, *before, retriever=fitted)
+        trained = TrainedRetriever(
+            folder=job.folder.model,
+            step=step,
+            paragraphs=len(haystack),
+            select=haystack.figures(embedder, select),
+            calibrate=haystack.figures(embedder, calibrate),
+            untrained_select=haystack.figures(untrained, select),
+            untrained_calibrate=haystack.figures(untrained, calibrate),
+            retriever=haystack.fitted(embedder, calibrate),
+        )
     retriever_card.write_metrics(draft, trained)
     retriever_card.write_card(draft, trained, made)
     checkpoints.publish(draft, job.folder.model)
