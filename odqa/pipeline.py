@@ -49,8 +49,9 @@ class Pipeline:
         recipe = recipes.load_pipeline(name)
         opened = Index.open(recipe.index if index is None else index)
         reader = Reader(reader_recipe(recipe), device=device)
-        fitted = find_calibration(recipe, reader)
-        return cls(Retriever(opened, recipe.retriever, device=device), reader, name=name, calibration=fitted)
+        retriever = Retriever(opened, recipe.retriever, device=device)
+        fitted = find_calibration(recipe, retriever, reader)
+        return cls(retriever, reader, name=name, calibration=fitted)
 
     def over(self, index: Index) -> Self:
         """The same models, recipe and calibration over another index, or another generation of it.
@@ -183,7 +184,7 @@ def passages_needed(hits: Sequence[Hit], readings: Sequence[Reading], bound: flo
     return count
 
 
-def find_calibration(recipe: Recipe, reader: Reader) -> Calibration | None:
+def find_calibration(recipe: Recipe, retriever: Retriever, reader: Reader) -> Calibration | None:
     """The calibration that the recipe names, or the one beside the reader where it holds for this retriever.
 
     Raises:
@@ -195,7 +196,7 @@ def find_calibration(recipe: Recipe, reader: Reader) -> Calibration | None:
     if named is None and not path.is_file():
         return None
     found = calibration.read(path)
-    differs = calibration.difference(found, recipe.retriever)
+    differs = calibration.difference(found, retriever.settings)
     if differs and named is not None:
         raise ConfigError(
             f"The calibration {path} was fitted with another retriever ({differs}). Make one for this recipe: "

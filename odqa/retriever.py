@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,13 @@ class Retriever:
             index.check_embedder(self.embedder)
         if self.recipe.gpu:
             index.merge(gpu=True)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its scores hang on: settings of the recipe, and the embedder's fingerprint where one is used."""
+        found = self.recipe.model_dump(mode="json", exclude={"top_k", "candidates", "gpu"})
+        named = {} if self.recipe.mode is Mode.SPARSE else {"embedder": self.index.generation.embedder.fingerprint}
+        return found | named
 
     def retrieve(
         self, questions: Sequence[str], *, top_k: int | None = None, where: str | None = None

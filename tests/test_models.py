@@ -109,7 +109,9 @@ def test_the_threshold_tuned_in_training_holds_where_the_recipe_names_none(reade
 def test_a_model_of_ones_own_is_found_by_its_name(reader_folder: Path, home: Path) -> None:
     folder = shutil.copytree(reader_folder, home / ".models" / "mine")
     assert models.locate("mine") == folder
-    with pytest.raises(ModelError, match='No model "yours". Known: all-MiniLM-L6-v2, minilm-l6-squad2, mine;'):
+    with pytest.raises(
+        ModelError, match='No model "yours". Known: all-MiniLM-L6-v2, minilm-l6-retriever, minilm-l6-squad2, mine;'
+    ):
         models.locate("yours")
 
 

@@ -18,7 +18,6 @@ from odqa.index import Index
 from odqa.pipeline import STRIDE, Pipeline, find_calibration, passages_needed
 from odqa.reader import Calibration, Reader
 from odqa.reader.calibration import Logistic
-from odqa.reader.calibration import settings as settings_of
 from odqa.recipes import Pipeline as Recipe
 from odqa.recipes import ReaderRecipe, RetrieverRecipe
 from odqa.retriever import Retriever
@@ -175,17 +174,23 @@ def test_a_calibration_is_found_beside_the_reader_or_by_the_recipe(
 ) -> None:
     folder = tmp_path / "reader"
     shutil.copytree(reader_folder, folder)
-    fitted = READ_LITTLE.model_copy(update={"retriever": settings_of(RetrieverRecipe())})
+    index = pipeline.retriever.index
+    hybrid, sparse = (Retriever(index, RetrieverRecipe(mode=mode)) for mode in ("hybrid", "sparse"))
+    fitted = READ_LITTLE.model_copy(update={"retriever": hybrid.settings})
     (folder / "calibration.json").write_text(fitted.model_dump_json())
     recipe = Recipe(
         description="", reader=ReaderRecipe(model=str(folder), max_length=48, doc_stride=12, max_answer_length=6)
     )
     near = Reader(recipe.reader, device="cpu")
-    assert find_calibration(recipe, near) == fitted
-    other = recipe.model_copy(update={"retriever": RetrieverRecipe(mode="sparse")})
-    assert find_calibration(other, near) is None
-    named = other.model_copy(update={"calibration": str(folder / "calibration.json")})
+    assert find_calibration(recipe, hybrid, near) == fitted
+    assert find_calibration(recipe, sparse, near) is None
+    named = recipe.model_copy(update={"calibration": str(folder / "calibration.json")})
     with pytest.raises(ConfigError, match="another retriever .mode was 'hybrid', now 'sparse'"):
-        find_calibration(named, near)
+        find_calibration(named, sparse, near)
+    elsewhere = READ_LITTLE.model_copy(update={"retriever": hybrid.settings | {"embedder": "another"}})
+    (folder / "calibration.json").write_text(elsewhere.model_dump_json())
+    assert find_calibration(recipe, hybrid, near) is None
+    with pytest.raises(ConfigError, match="another retriever .embedder was 'another', now '[0-9a-f]{64}'"):
+        find_calibration(named, hybrid, near)
     (folder / "calibration.json").unlink()
-    assert find_calibration(recipe, near) is None
+    assert find_calibration(recipe, hybrid, near) is None

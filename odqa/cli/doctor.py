@@ -31,7 +31,7 @@ def doctor() -> None:
         ("engine", _engine()),
         ("home", f"{config.home()}{' ($ODQA_HOME)' if os.environ.get('ODQA_HOME') else ''}"),
         ("indexes", _indexes()),
-        ("embedder", _model("all-MiniLM-L6-v2", problems)),
+        ("embedder", _model("minilm-l6-retriever", problems)),
         ("reader", _reader(problems)),
     ]
     render.table(["what", "found"], rows)

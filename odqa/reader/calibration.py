@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from odqa.errors import ModelError
-from odqa.recipes import RetrieverRecipe
 
 FILE = "calibration.json"
 FARTHEST = 10.0
@@ -85,7 +84,7 @@ class Calibration(_Table):
         risks: The promises that can be kept, by falling risk; None where nobody tried, and an answer's own
             probability decides.
         confidence: Of each of these promises.
-        retriever: The settings of the retriever that all of this holds for.
+        retriever: The settings of the retriever that all of this holds for, as `Retriever.settings` has them.
         fitted_on: The index, the data and the numbers of questions, for the record.
     """
 
@@ -142,17 +141,12 @@ def of_reader(folder: Path) -> Calibration | None:
         ) from None
 
 
-def difference(found: Calibration, recipe: RetrieverRecipe) -> str:
-    """The first setting of a retriever that a calibration was not fitted with, in words; empty where all agree."""
-    for name, value in settings(recipe).items():
+def difference(found: Calibration, settings: Mapping[str, Any]) -> str:
+    """The first of a retriever's settings that a calibration was not fitted with, in words; empty where all agree."""
+    for name, value in settings.items():
         if found.retriever.get(name) != value:
             return f"{name} was {found.retriever.get(name)!r}, now {value!r}"
     return ""
-
-
-def settings(recipe: RetrieverRecipe) -> dict[str, Any]:
-    """What the scores of a retriever hang on."""
-    return recipe.model_dump(mode="json", exclude={"top_k", "candidates", "gpu"})
 
 
 def log_odds(probability: float) -> float:

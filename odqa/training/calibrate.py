@@ -61,7 +61,7 @@ def calibrate(
     loaded = _pipeline(pipeline, index, documents)
     count = loaded.retriever.recipe.top_k if top_k is None else top_k
     read = _read(loaded, [*fitting, *certifying], count)
-    fitted = fit(loaded.retriever.recipe, read[: len(fitting)], read[len(fitting) :], confidence=confidence)
+    fitted = fit(loaded.retriever.settings, read[: len(fitting)], read[len(fitting) :], confidence=confidence)
     about: dict[str, Any] = {
         "pipeline": Path(pipeline).stem,
         "index": loaded.retriever.index.name,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,8 @@ from odqa.evaluation.curves import reliability, risk_coverage
 from odqa.evaluation.dataset import Question
 from odqa.evaluation.outcomes import Outcome, score_texts
 from odqa.pipeline import passages_needed
-from odqa.reader.calibration import Calibration, Features, Logistic, Risk, settings
+from odqa.reader.calibration import Calibration, Features, Logistic, Risk
 from odqa.reader.ranking import Choice, best, rank
-from odqa.recipes import RetrieverRecipe
 from odqa.text import normalize_answer
 from odqa.training.scoring import best_threshold
 from odqa.types import Hit, Reading, Span
@@ -113,11 +113,12 @@ def _refusals(path: Path) -> Iterator[None]:
 
 
 def fit(
-    retriever: RetrieverRecipe, fitting: Sequence[Read], certifying: Sequence[Read], *, confidence: float
+    settings: Mapping[str, Any], fitting: Sequence[Read], certifying: Sequence[Read], *, confidence: float
 ) -> Calibrated:
     """Fit the bound of reading, the probabilities and the threshold, and certify risks, in this order.
 
-    The bound is chosen under the probabilities and the threshold of full reading, all else under the bound.
+    All of it holds for a retriever with these `settings`. The bound is chosen under the probabilities and the threshold
+    of full reading, all else under the bound.
     """
     bound = margin_bound(fitting, decision(scored(fitting)))
     cut = [_cut(one, bound) for one in fitting]
@@ -131,7 +132,7 @@ def fit(
             "margin_bound": bound,
             "risks": certify(probabilities(fitted.right, proof), proof, levels, confidence=confidence),
             "confidence": confidence,
-            "retriever": settings(retriever),
+            "retriever": settings,
         }
     )
     margins = known.features[:, 0] - known.features[:, 1]

@@ -243,7 +243,8 @@ def _finish(job: _Job, made: Provenance, *, half: bool) -> None:
     """Write the best checkpoint as an embedder, score what was written, and put it in place whole."""
     step = checkpoints.state(_last(job))["best_global_step"]
     draft = job.folder.draft("model")
-    write_encoder(draft, job.base, checkpoints.weights(checkpoints.path_of(job.folder.checkpoints, step)), half=half)
+    trained_weights = checkpoints.weights(checkpoints.path_of(job.folder.checkpoints, step))
+    write_encoder(draft, job.base, _mixed(trained_weights, job), half=half)
     haystack = _haystack(job)
     select, calibrate = job.data.select, job.data.calibrate
     with quiet(), progress.bars(enabled=False):
@@ -261,6 +262,15 @@ def _finish(job: _Job, made: Provenance, *, half: bool) -> None:
     retriever_card.write_metrics(draft, trained)
     retriever_card.write_card(draft, trained, made)
     checkpoints.publish(draft, job.folder.model)
+
+
+def _mixed(weights: Mapping[str, Any], job: _Job) -> dict[str, Any]:
+    """Trained weights and the recipe's share of the base model's."""
+    base = load_encoder(job.base.folder).state_dict()
+    share = job.recipe.base_share
+    return {
+        name: one.lerp(base[name].to(one), share) if one.is_floating_point() else one for name, one in weights.items()
+    }
 
 
 def _last(job: _Job) -> Path:

@@ -93,7 +93,7 @@ For the table `[retriever]` of a recipe that searches with it, fitted on `calibr
 ```
 
 {TRAINING}
-- {made.steps} steps of {made.effective_batch_size} questions, seed {made.seed}; these weights are those after step \
+- {made.steps} steps of {made.effective_batch_size} passages, seed {made.seed}; these weights are those after step \
 {trained.step}.
 {made.facts}
 """

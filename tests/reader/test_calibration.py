@@ -13,7 +13,7 @@ from odqa.errors import ModelError
 from odqa.reader import Reader, calibration
 from odqa.reader.calibration import Calibration, Features, Logistic, Risk
 from odqa.reader.ranking import Choice, best, rank
-from odqa.recipes import ReaderRecipe, RetrieverRecipe
+from odqa.recipes import ReaderRecipe
 from odqa.types import Hit, Passage, Reading, Span
 
 FIRST, SECOND = Passage("d1", "Paris is in France."), Passage("d2", "France, not Spain.")
@@ -25,7 +25,7 @@ FITTED = Calibration(
     right=LOGISTIC,
     no_answer=Logistic(score=-1.0),
     risks=(Risk(risk=0.3, probability=0.6), Risk(risk=0.1, probability=0.95)),
-    retriever=calibration.settings(RetrieverRecipe()),
+    retriever={"mode": "hybrid", "sparse_weight": 1.0},
 )
 
 
@@ -109,8 +109,9 @@ def test_files_that_are_no_calibration_are_refused(tmp_path: Path, content: str,
 
 
 def test_a_difference_between_retrievers_is_named() -> None:
-    assert calibration.difference(FITTED, RetrieverRecipe(top_k=3)) == ""
-    assert calibration.difference(FITTED, RetrieverRecipe(sparse_weight=2.0)) == "sparse_weight was 1.0, now 2.0"
+    assert calibration.difference(FITTED, {"sparse_weight": 1.0, "mode": "hybrid"}) == ""
+    assert calibration.difference(FITTED, {"mode": "hybrid", "sparse_weight": 2.0}) == "sparse_weight was 1.0, now 2.0"
+    assert calibration.difference(FITTED, {"mode": "hybrid", "embedder": "a"}) == "embedder was None, now 'a'"
 
 
 def test_a_reader_alone_brings_its_own(tmp_path: Path, reader_folder: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 from odqa.errors import ConfigError, DataError
 from odqa.evaluation.dataset import GoldAnswer, Question
 from odqa.reader.calibration import Features
-from odqa.recipes import RetrieverRecipe
 from odqa.training.fit import (
     COVERAGES,
     Read,
@@ -65,7 +64,7 @@ def test_questions_that_all_come_out_alike_can_not_be_fitted() -> None:
 
 def test_the_bound_changes_no_more_answers_than_allowed_and_saves_reading() -> None:
     read = many(1_000, seed=1)
-    done = fit(RetrieverRecipe(), read, many(1_000, seed=2), confidence=0.9)
+    done = fit({"mode": "dense"}, read, many(1_000, seed=2), confidence=0.9)
     assert done.passages_read < 4
     bound, threshold = margin_bound(read, decision(scored(read))), done.calibration.null_threshold
     assert bound == done.calibration.margin_bound
@@ -76,7 +75,7 @@ def test_the_bound_changes_no_more_answers_than_allowed_and_saves_reading() -> N
 
 
 def test_fitted_probabilities_are_those_that_made_the_data() -> None:
-    done = fit(RetrieverRecipe(), many(4_000, seed=3), many(100, seed=4), confidence=0.9)
+    done = fit({"mode": "dense"}, many(4_000, seed=3), many(100, seed=4), confidence=0.9)
     assert done.error < 0.03
     # A score of s is right with logistic(s); the other features say nothing more.
     for score in (-2.0, 0.0, 2.0):

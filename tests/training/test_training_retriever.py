@@ -192,6 +192,14 @@ def test_options_of_the_recipe(base: Path, tmp_path: Path) -> None:
     assert np.linalg.norm(opened) == pytest.approx(1, abs=1e-3)
 
 
+def test_a_share_of_the_weights_is_the_base_models(base: Path, tmp_path: Path) -> None:
+    before = load_file(base / "model.safetensors")
+    trained, mixed = (weights(train(tmp_path, base, str(share), **SHORT, base_share=share)) for share in (0.0, 0.25))
+    assert not torch.equal(words(trained), words(before))
+    for name, tensor in mixed.items():
+        assert torch.allclose(tensor, 0.75 * trained[name] + 0.25 * before[name], atol=1e-6), name
+
+
 def test_a_bare_transformer_gets_mean_pooling(tmp_path: Path) -> None:
     trained = train(tmp_path, make_encoder(tmp_path / "bare"), **SHORT)
     kinds = [module["type"] for module in json.loads((trained.folder / "modules.json").read_text())]
