@@ -92,9 +92,9 @@ class TrainingRecipe(_Table):
     `average_decay` keeps a moving average of the weights (0: none). `backtranslated_share` of the questions about
     back-translated text take part, and `backtranslated_weight` weighs their loss; `negative_share` of the answerable
     questions are also paired with another passage of their article, where they have no answer, and `swapped_share` of
-    those about other text also asked with a name or number changed, so that they have none. `dropout` replaces all
-    rates of the base model's own; 0 makes training on a CPU faster by half, mostly thanks to `attention_dropout = 0`.
-    `freeze_embeddings` leaves the word embeddings as they are, `freeze_layers` so many layers above them.
+    them asked with a name or number changed, so that they have none. `dropout` replaces all rates of the base model's
+    own; 0 makes training on a CPU faster by half, mostly thanks to `attention_dropout = 0`. `freeze_embeddings` leaves
+    the word embeddings as they are, `freeze_layers` so many layers above them.
     """
 
     base: str

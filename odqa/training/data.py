@@ -90,14 +90,14 @@ def load(paths: Sequence[str | Path], *, splits: str | Path | None = None) -> Tr
 
 
 def examples(questions: Sequence[Question], recipe: TrainingRecipe) -> list[Example]:
-    """What the reader learns from, weighted, negatives last."""
+    """What the reader learns from, weighted, negatives and swapped questions last."""
     questions = thinned(questions, recipe)
-    weighted = [(question, _weight(question, recipe)) for question in questions]
-    return [
-        Example(question.id, question.question, question.context, _span(question), weight)
-        for question, weight in weighted
-        if weight > 0
-    ] + [*_negatives(questions, recipe), *_swapped(questions, recipe)]
+    asked = [
+        Example(question.id, question.question, question.context, _span(question), _weight(question, recipe))
+        for question in questions
+    ]
+    made = [*asked, *_negatives(questions, recipe), *_swapped(questions, recipe)]
+    return [example for example in made if example.weight > 0]
 
 
 def thinned(questions: Sequence[Question], recipe: TrainingRecipe | RetrieverTrainingRecipe) -> Sequence[Question]:
@@ -142,12 +142,13 @@ def _negatives(questions: Sequence[Question], recipe: TrainingRecipe) -> Iterato
 
 
 def _swapped(questions: Sequence[Question], recipe: TrainingRecipe) -> Iterator[Example]:
-    """Answerable questions about original text that ask for something else, which their passage doesn't say."""
+    """Answerable questions that ask for something else, which their passage doesn't say."""
     rng = np.random.default_rng([recipe.seed, 3])
-    answerable = [question for question in questions if question.answers and not _is_translated(question)]
+    answerable = [question for question in questions if question.answers]
     for row in rng.permutation(len(answerable))[: round(recipe.swapped_share * len(answerable))]:
         if text := swapped(answerable[row], rng):
-            yield Example(f"{answerable[row].id}-swapped", text, answerable[row].context, None)
+            question = answerable[row]
+            yield Example(f"{question.id}-swapped", text, question.context, None, _weight(question, recipe))
 
 
 def lacks_answer(words: str, question: Question) -> bool:

@@ -28,61 +28,74 @@ def terms_weight(recipe: RetrieverRecipe) -> float:
 
 
 class Haystack:
-    """Held-out paragraphs, ranked for a question by cosine and by the sum that the recipe's pipeline ranks by."""
+    """Held-out paragraphs under an index's card, to be ranked as a recipe's pipeline ranks them."""
 
     def __init__(self, questions: Sequence[Question], recipe: RetrieverRecipe, card: Card) -> None:
         """Take the distinct paragraphs of the questions, as an index with this card holds them."""
-        self._rows = {text: row for row, text in enumerate(dict.fromkeys(one.context for one in questions))}
-        self._recipe = recipe
-        self._sentences = card.sentences
+        self.rows = {text: row for row, text in enumerate(dict.fromkeys(one.context for one in questions))}
+        self.recipe = recipe
+        self.sentences = card.sentences
         titles = {one.context: shown_title(one.title) for one in questions}
-        texts = [searched_text(titles[text], text) for text in self._rows]
+        texts = [searched_text(titles[text], text) for text in self.rows]
         self._bm25 = Bm25([Analyzer(card.terms).postings(texts)], card.terms)
 
     def __len__(self) -> int:
         """How many paragraphs there are."""
-        return len(self._rows)
+        return len(self.rows)
 
-    def figures(self, embedder: Embedder, questions: Sequence[Question]) -> dict[str, float]:
+    def embedded(self, embedder: Embedder) -> EmbeddedHaystack:
+        """Embed all paragraphs, once for all figures."""
+        return EmbeddedHaystack(self, embedder)
+
+    def sparse(self, questions: Sequence[Question]) -> NDArray[np.float64]:
+        """BM25 of each question and each paragraph."""
+        rows = np.arange(len(self))
+        return np.stack([self._bm25.search(one.question).scores(rows) for one in questions])
+
+
+class EmbeddedHaystack:
+    """A haystack ranked for a question by cosine, and by the sum that the recipe's pipeline ranks by."""
+
+    def __init__(self, haystack: Haystack, embedder: Embedder) -> None:
+        """Take the vectors of each paragraph, its own one or those of its sentences, as the index scores them."""
+        self._haystack, self._embedder = haystack, embedder
+        texts = list(haystack.rows)
+        vectors = (
+            embedder.embed_sentences(texts)[1] if haystack.sentences else embedder.embed_passages(texts)[:, np.newaxis]
+        )
+        self._vectors = np.concatenate(vectors)
+        self._begins = np.cumsum([0, *(len(one) for one in vectors[:-1])])
+
+    def figures(self, questions: Sequence[Question]) -> dict[str, float]:
         """`dense_` and `fused_` with each of the measures, in [0, 1]; all of the paragraphs are ranked."""
-        dense = self._dense(embedder, [one.question for one in questions])
-        sides: dict[str, NDArray[np.floating]] = {"dense": dense, "fused": self._fused(dense, questions)}
-        found = {side: self._measured(scores, questions) for side, scores in sides.items()}
+        recipe, dense = self._haystack.recipe, self._dense(questions)
+        fused = recipe.dense_weight * dense + terms_weight(recipe) * self._haystack.sparse(questions)
+        found = {"dense": self._measured(dense, questions), "fused": self._measured(fused, questions)}
         return {f"{side}_{name}": found[side][name] for side in found for name in MEASURES}
 
-    def fitted(self, embedder: Embedder, questions: Sequence[Question]) -> dict[str, float]:
+    def fitted(self, questions: Sequence[Question]) -> dict[str, float]:
         """What a recipe's `[retriever]` should say beside this embedder, fitted on questions that trained nothing.
 
         `sparse_weight`, beside a `dense_weight` of 1, is for the mean reciprocal rank of the gold paragraph, and
         `relevance_slope` and `relevance_intercept` are a logistic regression of whether one of the best is it.
         """
-        dense = self._dense(embedder, [one.question for one in questions]).astype(np.float64)
-        sparse = self._sparse(questions)
-        gold = np.array([self._rows[one.context] for one in questions])
-        weights = _WEIGHTS[:1] if self._recipe.mode is Mode.DENSE else _WEIGHTS
+        recipe = self._haystack.recipe
+        dense = self._dense(questions).astype(np.float64)
+        sparse = self._haystack.sparse(questions)
+        gold = np.array([self._haystack.rows[one.context] for one in questions])
+        weights = _WEIGHTS[:1] if recipe.mode is Mode.DENSE else _WEIGHTS
         weight = max(weights.tolist(), key=lambda weight: mrr(dense + weight * sparse, gold))
-        slope, intercept = relevance(dense + weight * sparse, gold, self._recipe.top_k)
+        slope, intercept = relevance(dense + weight * sparse, gold, recipe.top_k)
         found = {"sparse_weight": weight, "relevance_slope": slope, "relevance_intercept": intercept}
         return {"dense_weight": 1.0} | {name: round(value, 2) for name, value in found.items()}
 
-    def _dense(self, embedder: Embedder, questions: Sequence[str]) -> NDArray[np.float32]:
-        """The cosine of each question and each paragraph, or its best sentence, as the index scores them."""
-        if not self._sentences:
-            return embedder.embed_questions(questions) @ embedder.embed_passages(list(self._rows)).T
-        _, sentences = embedder.embed_sentences(list(self._rows))
-        begins = np.cumsum([0, *(len(one) for one in sentences[:-1])])
-        return np.maximum.reduceat(embedder.embed_questions(questions) @ np.concatenate(sentences).T, begins, axis=1)
-
-    def _fused(self, dense: NDArray[np.float32], questions: Sequence[Question]) -> NDArray[np.float64]:
-        return self._recipe.dense_weight * dense + terms_weight(self._recipe) * self._sparse(questions)
-
-    def _sparse(self, questions: Sequence[Question]) -> NDArray[np.float64]:
-        """BM25 of each question and each paragraph."""
-        rows = np.arange(len(self._rows))
-        return np.stack([self._bm25.search(one.question).scores(rows) for one in questions])
+    def _dense(self, questions: Sequence[Question]) -> NDArray[np.float32]:
+        """The cosine of each question and the nearest vector of each paragraph."""
+        asked = self._embedder.embed_questions([one.question for one in questions])
+        return np.maximum.reduceat(asked @ self._vectors.T, self._begins, axis=1)
 
     def _measured(self, scores: NDArray[np.floating], questions: Sequence[Question]) -> Mapping[str, float]:
-        texts = list(self._rows)
+        texts = list(self._haystack.rows)
         orders = np.argsort(-scores, axis=1, kind="stable")[:, : max(CUTS)].tolist()
         pairs = zip(orders, questions, strict=True)
         return evaluate([Ranking([texts[row] for row in order], {one.context}) for order, one in pairs])

@@ -234,7 +234,7 @@ def _score(job: _Job, haystack: Haystack, weights: Mapping[str, Any]) -> dict[st
     try:
         with torch.random.fork_rng(), progress.bars(enabled=False):
             write_encoder(folder, job.base, weights)
-            return haystack.figures(Embedder(folder, device=run.torch_device()), job.data.select)
+            return haystack.embedded(Embedder(folder, device=run.torch_device())).figures(job.data.select)
     finally:
         shutil.rmtree(folder)
 
@@ -248,16 +248,18 @@ def _finish(job: _Job, made: Provenance, *, half: bool) -> None:
     haystack = _haystack(job)
     select, calibrate = job.data.select, job.data.calibrate
     with quiet(), progress.bars(enabled=False):
-        untrained, embedder = (Embedder(one, device=run.torch_device()) for one in (job.base.folder, draft))
+        untrained, embedded = (
+            haystack.embedded(Embedder(one, device=run.torch_device())) for one in (job.base.folder, draft)
+        )
         trained = TrainedRetriever(
             folder=job.folder.model,
             step=step,
             paragraphs=len(haystack),
-            select=haystack.figures(embedder, select),
-            calibrate=haystack.figures(embedder, calibrate),
-            untrained_select=haystack.figures(untrained, select),
-            untrained_calibrate=haystack.figures(untrained, calibrate),
-            retriever=haystack.fitted(embedder, calibrate),
+            select=embedded.figures(select),
+            calibrate=embedded.figures(calibrate),
+            untrained_select=untrained.figures(select),
+            untrained_calibrate=untrained.figures(calibrate),
+            retriever=embedded.fitted(calibrate),
         )
     retriever_card.write_metrics(draft, trained)
     retriever_card.write_card(draft, trained, made)

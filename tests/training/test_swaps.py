@@ -56,3 +56,7 @@ def test_swapped_questions_train_beside_the_others() -> None:
     assert all("Karl Marx" in one.question and one.id.endswith("?-swapped") for one in made)
     assert found == examples([*asked, *rest], TrainingRecipe(**settings, swapped_share=0.5))
     assert len(examples([*asked, *rest], TrainingRecipe(**settings))) == 6
+    all_of_them = examples([*asked, *rest], TrainingRecipe(**settings, swapped_share=1.0, backtranslated_weight=0.5))
+    assert sorted(one.weight for one in all_of_them[6:]) == [0.5, 1.0, 1.0, 1.0, 1.0]
+    alone = examples([*asked, *rest], TrainingRecipe(**settings, swapped_share=1.0, backtranslated_weight=0.0))
+    assert len(alone) == 5 + 4

@@ -108,7 +108,7 @@ def test_figures_are_those_of_an_index_of_all_held_out_paragraphs(sentences: boo
     recipe = load_pipeline(str(learnt.folder / "tiny.toml")).retriever
     haystack = Haystack(learnt.questions("Article 5", "Article 6", "Article 7"), recipe, card)
     for title, found in (("Article 6", learnt.trained.select), ("Article 7", learnt.trained.calibrate)):
-        figures = haystack.figures(embedder, learnt.questions(title))
+        figures = haystack.embedded(embedder).figures(learnt.questions(title))
         assert not sentences or figures == pytest.approx(found, abs=1e-6)
         report = evaluate_retriever(Index.open("held"), recipe, learnt.questions(title), embedder=embedder)
         for name, value in figures.items():
@@ -143,14 +143,14 @@ def test_weights_for_a_recipe_are_fitted_on_calibrate(learnt: Learnt) -> None:
 
     def reached(weight: float) -> float:
         changed = whole.model_copy(update={"dense_weight": 1.0, "sparse_weight": weight})
-        return Haystack(held, changed, card).figures(embedder, asked)["fused_mrr@100"]
+        return Haystack(held, changed, card).embedded(embedder).figures(asked)["fused_mrr@100"]
 
     best = reached(fitted["sparse_weight"])
     assert all(best >= reached(weight) for weight in (0.0, 0.25, 0.5, 1.0, 2.0, 3.0))
     assert fitted["dense_weight"] == 1.0 and fitted["relevance_slope"] > 0 > fitted["relevance_intercept"]
     table = "\n".join(f"{name} = {value}" for name, value in fitted.items())
     assert f"```toml\n{table}\n```" in (learnt.trained.folder / "README.md").read_text()
-    dense = Haystack(held, whole.model_copy(update={"mode": Mode.DENSE}), card).fitted(embedder, asked)
+    dense = Haystack(held, whole.model_copy(update={"mode": Mode.DENSE}), card).embedded(embedder).fitted(asked)
     assert dense["sparse_weight"] == 0.0
 
 
