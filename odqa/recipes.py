@@ -94,7 +94,8 @@ class TrainingRecipe(_Table):
     questions are also paired with another passage of their article, where they have no answer, and `swapped_share` of
     them asked with a name or number changed, so that they have none. `dropout` replaces all rates of the base model's
     own; 0 makes training on a CPU faster by half, mostly thanks to `attention_dropout = 0`. `freeze_embeddings` leaves
-    the word embeddings as they are, `freeze_layers` so many layers above them.
+    the word embeddings as they are, `freeze_layers` so many layers above them. In the end `base_share` of each weight
+    is the base model's, where that is a reader already.
     """
 
     base: str
@@ -123,6 +124,7 @@ class TrainingRecipe(_Table):
     backtranslated_weight: Share = 1.0
     negative_share: Share = 0.0
     swapped_share: Share = 0.0
+    base_share: Share = 0.0
 
     @model_validator(mode="after")
     def _one_warmup(self) -> TrainingRecipe:
@@ -158,8 +160,7 @@ class RetrieverTrainingRecipe(_Table):
     row without a better one end the training (0: never). `backtranslated_share` of the questions about
     back-translated text take part. `freeze_embeddings` leaves the word embeddings as they are; `dropout` replaces all
     rates of the base model's own, and 0 makes training on a CPU much faster. In the end `base_share` of each weight is
-    the base model's: what is learnt costs less of what that knew about other texts. Source: Wortsman et al. 2022,
-    "Robust fine-tuning of zero-shot models".
+    the base model's: what is learnt costs less of what that knew about other texts.
     """
 
     base: str

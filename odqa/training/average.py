@@ -1,16 +1,17 @@
-"""An exponential moving average of the weights.
-
-Source: Polyak and Juditsky 1992, in the exponential form of Tarvainen and Valpola 2017 ("Mean teachers").
-"""
+"""Averages of weights: over the steps of a training, and of what was trained with what it began from."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 
 class WeightAverage:
-    """`average = decay * average + (1 - decay) * weights`, with a smaller decay in the first steps."""
+    """`average = decay * average + (1 - decay) * weights`, with a smaller decay in the first steps.
+
+    Source: Polyak and Juditsky 1992, in the exponential form of Tarvainen and Valpola 2017 ("Mean teachers").
+    """
 
     def __init__(self, model: Any, decay: float) -> None:
         """Begin with the model's weights as they are."""
@@ -37,3 +38,13 @@ class WeightAverage:
 
         for name, tensor in load_file(path).items():
             self.weights[name].copy_(tensor)
+
+
+def mixed(weights: Mapping[str, Any], base: Mapping[str, Any], share: float) -> dict[str, Any]:
+    """`(1 - share) * weights + share * base`, tensor by tensor.
+
+    Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
+    """
+    return {
+        name: one.lerp(base[name].to(one), share) if one.is_floating_point() else one for name, one in weights.items()
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,19 @@ def open_base(name: str, recipe: ReaderRecipe) -> Base:
     return base
 
 
+def check_head(base: Base) -> None:
+    """See that the base model is a reader already, so that a share of its weights can be kept.
+
+    Raises:
+        ModelError: it has no question answering head.
+    """
+    if not any(name.startswith(_HEAD) for name in _weight_names(base.folder)):
+        raise ModelError(
+            f"{base.name} has no question answering head, so base_share can't keep any of it. "
+            "Set base_share to 0, or begin from a trained reader."
+        )
+
+
 def load_model(base: Base, *, dropout: float | None = None, attention_dropout: float | None = None) -> Any:
     """The base model under a question answering head; the head is drawn from torch's generator where it is new.
 
@@ -144,13 +157,16 @@ def _kind(folder: Path, settings: Mapping[str, object]) -> str:
 
 
 def _kind_of_weights(folder: Path) -> str | None:
+    prefixes = {name.split(".")[0].replace("_", "-") for name in _weight_names(folder)}
+    return next((kind for kind in KINDS if kind in prefixes), None)
+
+
+def _weight_names(folder: Path) -> Iterator[str]:
     from safetensors import safe_open
 
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
-            prefixes = {str(key).split(".")[0].replace("_", "-") for key in file.keys()}  # noqa: SIM118
-        return next((kind for kind in KINDS if kind in prefixes), None)
-    return None
+            yield from file.keys()
 
 
 def _tokenizer(folder: Path, config: Any, *, named: bool) -> Tokenizer:

@@ -16,7 +16,8 @@ from odqa.evaluation.thresholds import official_scores
 from odqa.reader import Reader
 from odqa.recipes import ReaderRecipe, TrainingRecipe
 from odqa.training import card, checkpoints, run, scoring
-from odqa.training.base import Base, load_model, open_base, write_reader
+from odqa.training.average import mixed
+from odqa.training.base import Base, check_head, load_model, open_base, write_reader
 from odqa.training.card import TrainedReader
 from odqa.training.data import TrainingData, examples, load
 from odqa.training.features import Collator, Features, build, check_questions
@@ -111,6 +112,8 @@ def _prepare(
     _check_installed()
     check_precision(training)
     base = open_base(training.base, recipe.reader)
+    if training.base_share:
+        check_head(base)
     data = load(files, splits=splits)
     windower = base.windower(recipe.reader)
     check_questions(windower, (*data.select, *data.calibrate))
@@ -222,6 +225,8 @@ def _finish(job: _Job, made: Provenance) -> None:
     step = checkpoints.state(_last(job))["best_global_step"]
     draft = job.folder.draft("model")
     weights = checkpoints.weights(checkpoints.path_of(job.folder.checkpoints, step))
+    if job.recipe.base_share:
+        weights = mixed(weights, load_model(job.base).state_dict(), job.recipe.base_share)
     write_reader(draft, job.base, weights, half=made.half)
     with quiet():
         reader = _reader(job, draft)

@@ -18,6 +18,7 @@ from odqa.embedder import Embedder
 from odqa.errors import ConfigError
 from odqa.recipes import Card, Mode, RetrieverRecipe, RetrieverTrainingRecipe
 from odqa.training import checkpoints, retriever_card, run
+from odqa.training.average import mixed
 from odqa.training.data import TrainingData, load, thinned
 from odqa.training.encoder import Encoder, load_encoder, open_encoder, tokenizer_of, write_encoder
 from odqa.training.negatives import mine
@@ -243,8 +244,9 @@ def _finish(job: _Job, made: Provenance, *, half: bool) -> None:
     """Write the best checkpoint as an embedder, score what was written, and put it in place whole."""
     step = checkpoints.state(_last(job))["best_global_step"]
     draft = job.folder.draft("model")
-    trained_weights = checkpoints.weights(checkpoints.path_of(job.folder.checkpoints, step))
-    write_encoder(draft, job.base, _mixed(trained_weights, job), half=half)
+    weights = checkpoints.weights(checkpoints.path_of(job.folder.checkpoints, step))
+    base = load_encoder(job.base.folder).state_dict()
+    write_encoder(draft, job.base, mixed(weights, base, job.recipe.base_share), half=half)
     haystack = _haystack(job)
     select, calibrate = job.data.select, job.data.calibrate
     with quiet(), progress.bars(enabled=False):
@@ -264,15 +266,6 @@ def _finish(job: _Job, made: Provenance, *, half: bool) -> None:
     retriever_card.write_metrics(draft, trained)
     retriever_card.write_card(draft, trained, made)
     checkpoints.publish(draft, job.folder.model)
-
-
-def _mixed(weights: Mapping[str, Any], job: _Job) -> dict[str, Any]:
-    """Trained weights and the recipe's share of the base model's."""
-    base = load_encoder(job.base.folder).state_dict()
-    share = job.recipe.base_share
-    return {
-        name: one.lerp(base[name].to(one), share) if one.is_floating_point() else one for name, one in weights.items()
-    }
 
 
 def _last(job: _Job) -> Path:

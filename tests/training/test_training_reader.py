@@ -217,6 +217,19 @@ def test_the_average_is_what_is_written(tmp_path: Path) -> None:
     assert any(not torch.equal(one, average[name]) for name, one in load_file(checkpoint / "model.safetensors").items())
 
 
+def test_a_share_of_the_weights_is_that_of_the_reader_it_began_from(tmp_path: Path) -> None:
+    untrained = make_bert(tmp_path / "base")
+    first = train(tmp_path, untrained, "first", epochs=0.2).folder
+    alone, mixed = (train(tmp_path, first, str(share), epochs=0.2, base_share=share) for share in (0.0, 0.25))
+    before, after = (load_file(folder / "model.safetensors") for folder in (first, alone.folder))
+    for name, tensor in load_file(mixed.folder / "model.safetensors").items():
+        assert torch.allclose(tensor, 0.75 * after[name] + 0.25 * before[name], atol=1e-6), name
+    assert not torch.equal(weights(alone.folder, "qa_outputs"), weights(first, "qa_outputs"))
+    with pytest.raises(ModelError, match="base has no question answering head, so base_share can't keep any of it"):
+        train(tmp_path, untrained, "none", base_share=0.25)
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("scheduler", ["linear", "cosine", "constant"])
 def test_schedules(scheduler: str, tmp_path: Path) -> None:
     train(tmp_path, make_bert(tmp_path / "base"), epochs=0.5, scheduler=scheduler, warmup_steps=2, log_every=1)
