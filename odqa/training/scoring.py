@@ -11,6 +11,8 @@ from odqa.evaluation.dataset import Question
 from odqa.evaluation.outcomes import Outcome, best_spans, score
 from odqa.reader import Reader
 
+_BLUR, _STEP = 1.0, 0.01
+
 
 def outcomes(reader: Reader, questions: Sequence[Question]) -> tuple[Outcome, ...]:
     """What the reader finds in each question's own passage, and how right that is."""
@@ -18,10 +20,24 @@ def outcomes(reader: Reader, questions: Sequence[Question]) -> tuple[Outcome, ..
 
 
 def tuned_threshold(found: Sequence[Outcome]) -> float:
-    """The null threshold with the best F1."""
+    """The null threshold with the best expected F1, had every margin a normal error of one unit of log-odds.
+
+    On a few thousand questions the sum of gains has many peaks of nearly one height, and which is the highest hangs on
+    a handful of them; blurred, the threshold serves other questions better. 0 where nothing has a token to answer with.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
     readable = [one for one in found if one.prediction]
-    gains = [-1.0 if one.question.is_impossible else one.f1 for one in readable]
-    return best_threshold(np.array([one.margin for one in readable]), np.array(gains))
+    if not readable:
+        return 0.0
+    margins = np.array([one.margin for one in readable])
+    gains = np.array([-1.0 if one.question.is_impossible else one.f1 for one in readable])
+    order = np.argsort(margins)
+    totals = np.concatenate([np.cumsum(gains[order][::-1])[::-1], [0.0]])  # of answering all from the first, second...
+    thresholds = np.arange(margins.min() - 4 * _BLUR, margins.max() + 4 * _BLUR, _STEP)
+    answered = totals[np.searchsorted(margins[order], thresholds)]
+    blurred = gaussian_filter1d(answered, _BLUR / _STEP, mode="nearest")
+    return float(thresholds[blurred.argmax()])
 
 
 def best_threshold(margins: NDArray[np.float64], gains: NDArray[np.float64], *, spare: float = 0.0) -> float:

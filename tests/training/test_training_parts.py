@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from odqa import recipes
 from odqa.errors import ConfigError
@@ -187,6 +188,13 @@ def outcome(number: int, margin: float, f1: float, *, impossible: bool) -> Outco
     return Outcome(question, text, 0, 1, margin, f1, f1)
 
 
+def outcomes_of(rows: list[tuple[float, float, bool]]) -> list[Outcome]:
+    return [
+        outcome(number, margin, 0.0 if impossible else f1, impossible=impossible)
+        for number, (margin, f1, impossible) in enumerate(rows)
+    ]
+
+
 def mean_f1(found: list[Outcome], threshold: float) -> float:
     return sum(one.scores(threshold)[1] for one in found) / len(found)
 
@@ -195,23 +203,48 @@ margins = st.one_of(st.integers(-4, 4).map(float), st.just(float("-inf")))
 rows = st.lists(st.tuples(margins, st.sampled_from([0.0, 0.5, 1.0]), st.booleans()), min_size=1, max_size=12)
 
 
+def gains_of(found: list[Outcome]) -> tuple[np.ndarray, np.ndarray]:
+    readable = [one for one in found if one.prediction]
+    gains = [-1.0 if one.question.is_impossible else one.f1 for one in readable]
+    return np.array([one.margin for one in readable]), np.array(gains)
+
+
 @given(rows)
-def test_no_threshold_is_better_than_the_tuned_one(given_rows: list[tuple[float, float, bool]]) -> None:
-    found = [
-        outcome(number, margin, 0.0 if impossible else f1, impossible=impossible)
-        for number, (margin, f1, impossible) in enumerate(given_rows)
-    ]
+def test_no_threshold_is_better_than_the_best_one(given_rows: list[tuple[float, float, bool]]) -> None:
+    found = outcomes_of(given_rows)
     best = max(mean_f1(found, threshold) for threshold in np.arange(-5, 5.5, 0.5))
-    threshold = tuned_threshold(found)
+    threshold = best_threshold(*gains_of(found))
     assert np.isfinite(threshold)
     assert mean_f1(found, threshold) == pytest.approx(best)
 
 
+@given(rows)
+def test_no_threshold_has_a_better_expected_f1_than_the_tuned_one(given_rows: list[tuple[float, float, bool]]) -> None:
+    found = outcomes_of(given_rows)
+    margins, gains = gains_of(found)
+
+    def expected(threshold: float) -> float:
+        return float(gains @ norm.cdf(margins - threshold))
+
+    best = max((expected(threshold) for threshold in np.arange(-7, 7.5, 0.5)), default=0.0)
+    assert expected(tuned_threshold(found)) >= best - 0.01 * len(found)
+
+
 def test_the_threshold_lies_half_way() -> None:
     found = [outcome(1, 3.0, 1.0, impossible=False), outcome(2, 1.0, 0.0, impossible=True)]
-    assert tuned_threshold(found) == 2.0
-    assert tuned_threshold([outcome(1, 3.0, 1.0, impossible=False)]) == 2.0
-    assert tuned_threshold([outcome(1, 3.0, 0.0, impossible=True)]) == 4.0
+    assert best_threshold(*gains_of(found)) == 2.0
+    assert best_threshold(*gains_of(found[:1])) == 2.0
+    assert best_threshold(*gains_of(found[1:])) == 2.0
+    assert tuned_threshold(found) == pytest.approx(2.0, abs=0.01)
+
+
+def test_a_lucky_question_does_not_move_the_tuned_threshold() -> None:
+    right = [outcome(row, margin, 1.0, impossible=False) for row, margin in enumerate(np.arange(2.1, 6, 0.1))]
+    wrong = [outcome(100 + row, margin, 0.0, impossible=True) for row, margin in enumerate(np.arange(-2, 2, 0.1))]
+    lucky = [outcome(200 + row, -2.05, 1.0, impossible=False) for row in range(41)]
+    margins, gains = gains_of([*right, *wrong, *lucky])
+    assert best_threshold(margins, gains) < -2
+    assert tuned_threshold([*right, *wrong, *lucky[:5]]) == pytest.approx(tuned_threshold([*right, *wrong]), abs=0.05)
 
 
 @pytest.mark.parametrize(("spare", "threshold"), [(0.0, 2.5), (0.05, 2.5), (0.11, 0.5), (1.2, -1.0)])
