@@ -63,7 +63,7 @@ def _show(done: Calibrated) -> None:
         ("questions, to fit and to certify", f"{done.questions[0]:,} and {done.questions[1]:,}"),
         ("null threshold", f"{fitted.null_threshold:.2f}"),
         ("passages read for a question", f"{done.passages_read:.1f}"),
-        ("calibration error, fitted", f"{done.error:.3f}"),
+        ("calibration error against token F1, fitted", f"{done.error:.3f}"),
         ("area under risk-coverage, by probability", f"{done.area[0]:.3f}"),
         ("area under risk-coverage, by raw margin", f"{done.area[1]:.3f}"),
     ]

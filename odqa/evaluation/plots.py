@@ -152,7 +152,8 @@ def reliability_plot(found: Reliability) -> Plot:
     return Plot(
         "Reliability",
         "The probability of the best span against how often that span is exactly right. Bars on the "
-        "diagonal can be taken at their word; bars under it promise too much. ECE is the expected calibration error.",
+        "diagonal can be taken at their word; bars under it promise too much, or stand low because questions with a "
+        "single gold answer count another good one as wrong. ECE is the expected calibration error.",
         svg(lambda axes: _reliability(axes, found)),
     )
 

@@ -27,12 +27,14 @@ class Features:
         relevance: That of its passage, the retriever's part of the score.
         lead: Its score less the best score of a different answer, in -10..10; negative where that one is better.
         support: What all of its evidence adds to the best of it: `log(sum(exp(score))) - score`, at least 0.
+        behind: How far the relevance of its passage stands behind that of the best passage found, at least 0.
     """
 
     score: float
     relevance: float = 0.0
     lead: float = FARTHEST
     support: float = 0.0
+    behind: float = 0.0
 
 
 class _Table(BaseModel):
@@ -47,6 +49,7 @@ class Logistic(_Table):
     relevance: float = 0.0
     lead: float = 0.0
     support: float = 0.0
+    behind: float = 0.0
 
     def log_odds(self, features: Features) -> float:
         """The weighted sum."""
@@ -56,6 +59,7 @@ class Logistic(_Table):
             + self.relevance * features.relevance
             + self.lead * features.lead
             + self.support * features.support
+            + self.behind * features.behind
         )
 
     def probability(self, features: Features) -> float:
@@ -77,7 +81,8 @@ class Calibration(_Table):
         null_threshold: How far an answer must stand over "no answer", in log-odds.
         threshold_of: What that is measured by: the reader's margin, or the answer's log-odds of being right less those
             of there being no answer.
-        right: The probability that an answer is right, fitted on the best answer of each question.
+        right: The probability that an answer is right, fitted to the token F1 of the best answer of each question: with
+            one gold answer a question, that is about how often another person would have given this very answer.
         no_answer: The probability that there is no answer, from the features of the best one.
         margin_bound: A passage is not read any more where this margin would not make its answer the best; None reads
             all. See `odqa.pipeline`.

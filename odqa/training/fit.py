@@ -24,14 +24,14 @@ from odqa.text import normalize_answer
 from odqa.training.scoring import best_threshold
 from odqa.types import Hit, Reading, Span
 
-CHANGED = 0.01
+CHANGED = 0.005
 """Share of the questions whose answer may change because passages are left unread."""
-SPARED = 0.01
+SPARED = 0.005
 """F1 that may be given up to answer more: a wrong answer stands beside its passage, a withheld one is not seen."""
 RISKS = (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02, 0.01)
 COVERAGES = np.arange(0.1, 1.001, 0.025)
 _BOUNDS = np.arange(0.0, 30.0, 0.5)
-_FEATURES = ("score", "relevance", "lead", "support")
+_FEATURES = ("score", "relevance", "lead", "support", "behind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Best answers in numbers; the arrays are (questions,), those of `features` (questions, 4).
+    """Best answers in numbers; the arrays are (questions,), those of `features` (questions, 5).
 
     Attributes:
         features: Of each best answer, in the order of `Logistic`'s fields.
         right: 1 where it is exactly right, else 0.
-        f1: Of each, in 0..1.
+        f1: Token F1 with the gold answers, in 0..1; 0 where there is none.
         unanswerable: 1 where the question has no answer.
         articles: The article of each question.
     """
@@ -75,7 +75,7 @@ class Calibrated:
         calibration: To be written with `write`.
         questions: Number of questions fitted on, and of those that certified.
         passages_read: Mean number of passages read for a question, of those that were found.
-        error: Expected calibration error, in 0..1.
+        error: Expected calibration error against token F1, in 0..1.
         area: Area under risk-coverage by probability, and by raw margin.
     """
 
@@ -140,7 +140,7 @@ def fit(
         calibration,
         (len(fitting), len(certifying)),
         float(np.mean([len(one.readings) for one in cut])),
-        reliability(chances.tolist(), known.right.tolist()).expected_calibration_error,
+        reliability(chances.tolist(), known.f1.tolist()).expected_calibration_error,
         (_area(chances, known), _area(margins, known)),
     )
 
@@ -152,10 +152,10 @@ def _area(ranking: NDArray[np.float64], known: Scored) -> float:
 def of_margins(outcomes: Sequence[Outcome], threshold: float) -> Calibration | None:
     """The calibration of a reader alone, from each question's own passage; None where all come out alike."""
     found = [one for one in outcomes if one.prediction]
-    features = np.array([[one.margin, 0.0, 0.0, 0.0] for one in found]).reshape(-1, len(_FEATURES))
-    right = np.array([float(one.exact == 1 and not one.question.is_impossible) for one in found])
+    features = np.array([[one.margin, *[0.0] * (len(_FEATURES) - 1)] for one in found]).reshape(-1, len(_FEATURES))
+    right = np.array([0.0 if one.question.is_impossible else one.f1 for one in found])
     unanswerable = np.array([float(one.question.is_impossible) for one in found])
-    if len(set(right.tolist())) < 2 or len(set(unanswerable.tolist())) < 2:
+    if _alike(right) or _alike(unanswerable):
         return None
     return Calibration(
         null_threshold=threshold,
@@ -166,7 +166,7 @@ def of_margins(outcomes: Sequence[Outcome], threshold: float) -> Calibration | N
 
 def decision(known: Scored) -> Calibration:
     """The probabilities, and the lowest threshold over "no answer" by them that costs at most SPARED of the best F1."""
-    right = logistic_regression(known.features, known.right)
+    right = logistic_regression(known.features, known.f1)
     no_answer = logistic_regression(known.features, known.unanswerable)
     over = [right.log_odds(one) - no_answer.log_odds(one) for one in known.best]
     gains = np.where(known.unanswerable == 1, -1.0, known.f1)
@@ -184,22 +184,28 @@ def margin_bound(read: Sequence[Read], fitted: Calibration) -> float:
     return float(_BOUNDS[-1])
 
 
-def logistic_regression(features: NDArray[np.float64], hits: NDArray[np.float64]) -> Logistic:
-    """Fit by maximum likelihood.
+def logistic_regression(features: NDArray[np.float64], shares: NDArray[np.float64]) -> Logistic:
+    """Fit by maximum likelihood; a question counts as a hit with its share, in 0..1, and as a miss with the rest.
 
     Raises:
-        DataError: all of the questions come out alike.
+        DataError: all of the questions are hits, or all are misses.
     """
     from sklearn.linear_model import LogisticRegression
 
-    if len(set(hits.tolist())) < 2:
+    if _alike(shares):
         raise DataError(
-            f"Can't fit probabilities: of {len(hits)} questions, {int(hits.sum())} come out one way and the rest the "
-            "other. Give questions with and without answers, some of which are answered rightly."
+            f"Can't fit probabilities: of {len(shares)} questions, {int(shares.sum())} come out one way and the rest "
+            "the other. Give questions with and without answers, some of which are answered rightly."
         )
-    model = LogisticRegression(C=1e4, max_iter=2_000).fit(features, hits)
-    weights = dict(zip(_FEATURES, model.coef_[0].tolist(), strict=True))
-    return Logistic(intercept=float(model.intercept_[0]), **weights)
+    outcomes = np.repeat([1, 0], len(shares))
+    weights = np.concatenate([shares, 1 - shares])
+    model = LogisticRegression(C=1e4, max_iter=2_000).fit(np.tile(features, (2, 1)), outcomes, sample_weight=weights)
+    found = dict(zip(_FEATURES, model.coef_[0].tolist(), strict=True))
+    return Logistic(intercept=float(model.intercept_[0]), **found)
+
+
+def _alike(shares: NDArray[np.float64]) -> bool:
+    return not 0 < shares.sum() < len(shares)
 
 
 def probabilities(fitted: Logistic, known: Scored) -> NDArray[np.float64]:
@@ -261,7 +267,7 @@ def scored(read: Sequence[Read]) -> Scored:
     return Scored(
         np.array([[getattr(about, name) for name in _FEATURES] for _, (_, about) in found]),
         np.array([float(one.exact == 1 and not one.question.is_impossible) for one in outcomes]),
-        np.array([one.f1 for one in outcomes]),
+        np.array([0.0 if one.question.is_impossible else one.f1 for one in outcomes]),
         np.array([float(question.is_impossible) for question in questions]),
         [question.article for question in questions],
     )

@@ -11,7 +11,10 @@ from odqa.evaluation.dataset import Question
 from odqa.evaluation.outcomes import Outcome, best_spans, score
 from odqa.reader import Reader
 
-_BLUR, _STEP = 1.0, 0.01
+_BLUR = 1.0
+"""Standard deviation of the blur of `tuned_threshold`, in log-odds."""
+_STEP = 0.01
+"""Distance of the thresholds that it tries, in log-odds."""
 
 
 def outcomes(reader: Reader, questions: Sequence[Question]) -> tuple[Outcome, ...]:
