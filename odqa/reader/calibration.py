@@ -27,14 +27,12 @@ class Features:
         relevance: That of its passage, the retriever's part of the score.
         lead: Its score less the best score of a different answer, in -10..10; negative where that one is better.
         support: What all of its evidence adds to the best of it: `log(sum(exp(score))) - score`, at least 0.
-        behind: How far the relevance of its passage stands behind that of the best passage found, at least 0.
     """
 
     score: float
     relevance: float = 0.0
     lead: float = FARTHEST
     support: float = 0.0
-    behind: float = 0.0
 
 
 class _Table(BaseModel):
@@ -49,7 +47,6 @@ class Logistic(_Table):
     relevance: float = 0.0
     lead: float = 0.0
     support: float = 0.0
-    behind: float = 0.0
 
     def log_odds(self, features: Features) -> float:
         """The weighted sum."""
@@ -59,7 +56,6 @@ class Logistic(_Table):
             + self.relevance * features.relevance
             + self.lead * features.lead
             + self.support * features.support
-            + self.behind * features.behind
         )
 
     def probability(self, features: Features) -> float:

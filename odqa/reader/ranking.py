@@ -64,7 +64,7 @@ def rank(
     Without a calibration the probabilities are the bare logistic function of the score.
     """
     groups = _groups(hits, readings)
-    features = list(_features(groups, hits))
+    features = list(_features(groups))
     answers = [
         _answer(group, probability(group[0].score) if calibration is None else calibration.right.probability(about))
         for group, about in zip(groups, features, strict=True)
@@ -88,7 +88,7 @@ def over_no_answer(answer: Answer, no_answer_probability: float, calibration: Ca
 def best(hits: Sequence[Hit], readings: Sequence[Reading]) -> tuple[Evidence, Features] | None:
     """The best answer and what its probability hangs on; None where no passage has a token."""
     groups = _groups(hits, readings)
-    return (groups[0][0], next(_features(groups, hits))) if groups else None
+    return (groups[0][0], next(_features(groups))) if groups else None
 
 
 def _over(answers: Sequence[Answer], no_answer: float, least: float, calibration: Calibration | None) -> list[Answer]:
@@ -144,19 +144,16 @@ def _groups(hits: Sequence[Hit], readings: Sequence[Reading]) -> list[list[Evide
     return [_distinct(group) for group in groups.values()]
 
 
-def _features(groups: Sequence[Sequence[Evidence]], hits: Sequence[Hit]) -> Iterator[Features]:
+def _features(groups: Sequence[Sequence[Evidence]]) -> Iterator[Features]:
     scores = [group[0].score for group in groups]
-    nearest = max((hit.relevance for hit in hits), default=0.0)
     for row, group in enumerate(groups):
         score = scores[row]
         rival = scores[1 if row == 0 else 0] if len(scores) > 1 else -math.inf
-        relevance = score - group[0].margin
         yield Features(
             score=score,
-            relevance=relevance,
+            relevance=score - group[0].margin,
             lead=max(-FARTHEST, min(FARTHEST, score - rival)),
             support=math.log(sum(math.exp(item.score - score) for item in group)),
-            behind=max(0.0, nearest - relevance),
         )
 
 

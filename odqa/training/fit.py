@@ -24,14 +24,14 @@ from odqa.text import normalize_answer
 from odqa.training.scoring import best_threshold
 from odqa.types import Hit, Reading, Span
 
-CHANGED = 0.005
+CHANGED = 0.01
 """Share of the questions whose answer may change because passages are left unread."""
 SPARED = 0.005
 """F1 that may be given up to answer more: a wrong answer stands beside its passage, a withheld one is not seen."""
 RISKS = (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02, 0.01)
 COVERAGES = np.arange(0.1, 1.001, 0.025)
 _BOUNDS = np.arange(0.0, 30.0, 0.5)
-_FEATURES = ("score", "relevance", "lead", "support", "behind")
+_FEATURES = ("score", "relevance", "lead", "support")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Best answers in numbers; the arrays are (questions,), those of `features` (questions, 5).
+    """Best answers in numbers; the arrays are (questions,), those of `features` (questions, 4).
 
     Attributes:
         features: Of each best answer, in the order of `Logistic`'s fields.

@@ -19,7 +19,7 @@ from odqa.types import Hit, Passage, Reading, Span
 FIRST, SECOND = Passage("d1", "Paris is in France."), Passage("d2", "France, not Spain.")
 HITS = [Hit(FIRST, 0.5, relevance=1.0), Hit(SECOND, 0.4, relevance=-2.0)]
 READINGS = [Reading((Span(12, 18, 2.0),)), Reading((Span(0, 6, 4.0), Span(12, 17, 3.5)))]
-LOGISTIC = Logistic(intercept=-1.0, score=0.5, relevance=0.25, lead=0.1, support=2.0, behind=-0.2)
+LOGISTIC = Logistic(intercept=-1.0, score=0.5, relevance=0.25, lead=0.1, support=2.0)
 FITTED = Calibration(
     null_threshold=1.0,
     right=LOGISTIC,
@@ -41,12 +41,6 @@ def test_features_of_the_best_answer_by_hand() -> None:
     assert about == Features(score=3.0, relevance=1.0, lead=1.5, support=pytest.approx(math.log(1 + math.exp(-1))))
 
 
-def test_an_answer_stands_behind_the_best_passage_even_where_that_one_holds_none() -> None:
-    found = best(HITS, [Reading(()), READINGS[1]])
-    assert found is not None
-    assert found[1] == Features(score=2.0, relevance=-2.0, lead=0.5, support=0.0, behind=3.0)
-
-
 def test_an_answer_without_a_rival_leads_by_the_most() -> None:
     found = best(HITS[:1], READINGS[:1])
     assert found is not None
@@ -57,7 +51,7 @@ def test_an_answer_without_a_rival_leads_by_the_most() -> None:
 def test_probabilities_are_those_of_the_calibration() -> None:
     ranked = rank(HITS, READINGS, 1.0, Choice(5), FITTED)
     first = -1 + 0.5 * 3 + 0.25 * 1 + 0.1 * 1.5 + 2 * math.log(1 + math.exp(-1))
-    second = -1 + 0.5 * 1.5 + 0.25 * -2 + 0.1 * -1.5 - 0.2 * 3
+    second = -1 + 0.5 * 1.5 + 0.25 * -2 + 0.1 * -1.5
     assert [answer.text for answer in ranked.answers] == ["France", "Spain"]
     assert [answer.probability for answer in ranked.answers] == pytest.approx([sigmoid(first), sigmoid(second)])
     assert ranked.no_answer_probability == pytest.approx(sigmoid(-3.0))

@@ -50,21 +50,21 @@ def many(count: int, seed: int, articles: int = 20) -> list[Read]:
 
 def test_logistic_regression_finds_the_weights_that_made_the_data() -> None:
     rng = np.random.default_rng(0)
-    features = rng.normal(0, 2, (20_000, 5))
-    truth = np.array([0.8, -0.3, 0.5, 1.0, -0.6])
+    features = rng.normal(0, 2, (20_000, 4))
+    truth = np.array([0.8, -0.3, 0.5, 1.0])
     chances = 1 / (1 + np.exp(-(features @ truth - 0.7)))
     for shares in (chances, (rng.random(20_000) < chances).astype(float)):
         found = logistic_regression(features, shares)
-        weights = [found.score, found.relevance, found.lead, found.support, found.behind]
+        weights = [found.score, found.relevance, found.lead, found.support]
         assert weights == pytest.approx(truth, abs=0.1)
         assert found.intercept == pytest.approx(-0.7, abs=0.1)
 
 
 def test_questions_that_all_come_out_alike_can_not_be_fitted() -> None:
     with pytest.raises(DataError, match="of 3 questions, 3 come out one way"):
-        logistic_regression(np.zeros((3, 5)), np.ones(3))
+        logistic_regression(np.zeros((3, 4)), np.ones(3))
     with pytest.raises(DataError, match="of 3 questions, 0 come out one way"):
-        logistic_regression(np.zeros((3, 5)), np.zeros(3))
+        logistic_regression(np.zeros((3, 4)), np.zeros(3))
 
 
 def test_the_bound_changes_no_more_answers_than_allowed_and_saves_reading() -> None:
@@ -111,7 +111,7 @@ def test_a_certified_risk_is_kept_at_least_as_often_as_promised() -> None:
     for _ in range(200):
         chances = rng.random(600)
         right = (rng.random(600) < chances).astype(float)
-        known = Scored(np.zeros((600, 5)), right, right, 1 - right, [f"t{row % 10}" for row in range(600)])
+        known = Scored(np.zeros((600, 4)), right, right, 1 - right, [f"t{row % 10}" for row in range(600)])
         promised = {kept.risk: kept.probability for kept in certify(chances, known, LEVELS, confidence=0.9)}
         # Answering from p on is wrong with (1 - p) / 2 on average: more than 0.2 below p = 0.6.
         broken += promised.get(0.2, 1.0) < 0.6
@@ -122,17 +122,17 @@ def test_a_certified_risk_is_kept_at_least_as_often_as_promised() -> None:
 def test_what_can_not_be_kept_is_not_promised() -> None:
     chances = np.linspace(0.5, 1, 400)
     wrong = Scored(
-        np.zeros((400, 5)), np.zeros(400), np.zeros(400), np.ones(400), [f"t{row % 8}" for row in range(400)]
+        np.zeros((400, 4)), np.zeros(400), np.zeros(400), np.ones(400), [f"t{row % 8}" for row in range(400)]
     )
     assert certify(chances, wrong, LEVELS, confidence=0.9) == ()
-    alone = Scored(np.zeros((400, 5)), np.ones(400), np.ones(400), np.zeros(400), ["t"] * 400)
+    alone = Scored(np.zeros((400, 4)), np.ones(400), np.ones(400), np.zeros(400), ["t"] * 400)
     assert certify(chances, alone, LEVELS, confidence=0.9) == ()
 
 
 def test_probabilities_go_by_the_features() -> None:
-    features = np.array([[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 2.0, 3.0, 4.0]])
+    features = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 2.0, 3.0]])
     known = Scored(features, np.ones(2), np.ones(2), np.zeros(2), ["a", "b"])
-    fitted = logistic_regression(np.array([[1.0, 0, 0, 0, 0], [-1.0, 0, 0, 0, 0]] * 5), np.array([1.0, 0.0] * 5))
+    fitted = logistic_regression(np.array([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]] * 5), np.array([1.0, 0.0] * 5))
     expected = [fitted.probability(Features(*row)) for row in features]
     assert probabilities(fitted, known).tolist() == expected
 
@@ -144,7 +144,7 @@ def test_few_answers_prove_no_small_risk(articles: int, questions: int) -> None:
     names = [f"t{row // questions}" for row in range(articles * questions)]
     for _ in range(200):
         right = (rng.random(len(names)) < 0.95).astype(float)
-        known = Scored(np.zeros((len(names), 5)), right, right, np.zeros(len(names)), names)
+        known = Scored(np.zeros((len(names), 4)), right, right, np.zeros(len(names)), names)
         levels = np.quantile(chances := rng.random(len(names)), np.clip(1 - COVERAGES, 0, 1))
         promised += any(kept.risk <= 0.02 for kept in certify(chances, known, levels, confidence=0.9))
     assert promised / 200 <= 0.1 + 0.05
