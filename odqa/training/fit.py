@@ -153,7 +153,7 @@ def of_margins(outcomes: Sequence[Outcome], threshold: float) -> Calibration | N
     """The calibration of a reader alone, from each question's own passage; None where all come out alike."""
     found = [one for one in outcomes if one.prediction]
     features = np.array([[one.margin, *[0.0] * (len(_FEATURES) - 1)] for one in found]).reshape(-1, len(_FEATURES))
-    right = np.array([0.0 if one.question.is_impossible else one.f1 for one in found])
+    right = _token_f1(found)
     unanswerable = np.array([float(one.question.is_impossible) for one in found])
     if _alike(right) or _alike(unanswerable):
         return None
@@ -267,10 +267,15 @@ def scored(read: Sequence[Read]) -> Scored:
     return Scored(
         np.array([[getattr(about, name) for name in _FEATURES] for _, (_, about) in found]),
         np.array([float(one.exact == 1 and not one.question.is_impossible) for one in outcomes]),
-        np.array([0.0 if one.question.is_impossible else one.f1 for one in outcomes]),
+        _token_f1(outcomes),
         np.array([float(question.is_impossible) for question in questions]),
         [question.article for question in questions],
     )
+
+
+def _token_f1(outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
+    """Of each answer, (questions,); 0 where there is none to find, also for one that is nothing but an article."""
+    return np.array([0.0 if one.question.is_impossible else one.f1 for one in outcomes])
 
 
 def _given(read: Read, fitted: Calibration) -> str | None:
